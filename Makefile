@@ -1,0 +1,34 @@
+# Every target installs first where nothing is installed.
+PYTHON ?= python3
+VENV ?= .venv
+SEED ?= 0
+RUN := $(VENV)/bin/python -m
+
+.PHONY: install quickstart test lint bench soak clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --upgrade pip
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+quickstart: install
+	$(RUN) launch.quickstart --seed=$(SEED) --workdir=runs/quickstart
+
+test: install
+	$(RUN) pytest
+
+lint: install
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+bench: install
+	$(RUN) benchmarks.run
+
+soak: install
+	$(RUN) pytest -m soak
+
+clean:
+	rm -rf $(VENV) runs build

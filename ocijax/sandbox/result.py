@@ -1,0 +1,85 @@
+"""What the sandbox allows a program, and what it says happened."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Status = Literal["ok", "error", "timeout", "memory", "output", "killed", "refused"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one execution; sizes in bytes, times in seconds.
+
+    Attributes:
+      wall_seconds: of a `Sandbox.run`, or of each input of a `Sandbox.call`.
+      cpu_seconds: of the whole process.
+      memory_bytes: address space of a process.
+      file_bytes: of one file written.
+      processes: processes and threads of the candidate.
+      output_bytes: kept of stdout, and of stderr: head and tail.
+    """
+
+    wall_seconds: float = 10.0
+    cpu_seconds: float = 60.0
+    memory_bytes: int = 4 << 30
+    file_bytes: int = 64 << 20
+    processes: int = 64
+    output_bytes: int = 64 << 10
+
+
+@dataclass(frozen=True)
+class ExecutionResult:
+    """One program, run to its end or stopped.
+
+    Attributes:
+      status: ``ok`` (exit 0), ``error`` (uncaught exception or other exit status), ``timeout``,
+        ``memory``, ``output`` (printed too much), ``killed`` (by a signal), ``refused``.
+      stdout: head and tail of what was printed, undecodable bytes escaped.
+      stderr: likewise; the traceback is here.
+      exit_code: of the process, ``None`` where a signal ended it.
+      signal: number of that signal, or ``None``.
+      wall_seconds: from start to end.
+      isolation: the level in force, ``namespaces`` or ``limits``.
+    """
+
+    status: Status
+    stdout: str
+    stderr: str
+    exit_code: int | None
+    signal: int | None
+    wall_seconds: float
+    isolation: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the function gave for one input.
+
+    Attributes:
+      status: ``ok``, or why there is no value.
+      value: plain data, decoded in the parent; never an object of the candidate's making.
+      error: exception type, message and the candidate's part of the traceback.
+      wall_seconds: of this input alone.
+    """
+
+    status: Status
+    value: Any = None
+    error: str = ""
+    wall_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class CallResult:
+    """A function called on many inputs in one process.
+
+    Attributes:
+      outcomes: one for each input reached, in order; fewer than the inputs where one ended it.
+      load: how loading the program went, before the first call; not ``ok``: no outcomes.
+      stdout: head and tail of what was printed.
+      isolation: as in `ExecutionResult`.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    load: Outcome
+    stdout: str
+    isolation: str
