@@ -1,0 +1,1 @@
+"""Commands that print our figures, beside a peer's where there is one."""

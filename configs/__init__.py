@@ -1,0 +1,1 @@
+"""Recipes: one Python file each, with `get_config()`."""

@@ -1,4 +1,4 @@
-"""Conversations: role-tagged messages, the one currency of data, training, refinement and evaluation."""
+"""Conversations: role-tagged messages, what data, training and evaluation pass around."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

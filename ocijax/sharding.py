@@ -39,7 +39,7 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
     """
     devices = jax.devices() if devices is None else devices
     sizes = [getattr(config, axis) for axis in MESH_AXES]
-    wanted = "×".join(f"{axis}={size}" for axis, size in zip(MESH_AXES, sizes, strict=True))
+    wanted = " x ".join(f"{axis}={size}" for axis, size in zip(MESH_AXES, sizes, strict=True))
     if sizes.count(-1) > 1 or any(size == 0 or size < -1 for size in sizes):
         raise ValueError(f"mesh {wanted}: sizes are positive, and at most one is -1")
     known = 1

@@ -1,0 +1,1 @@
+"""Conversations to packed rows: tokenisation, masks, packing and the input pipeline."""

@@ -1,0 +1,1 @@
+"""The decoder, its shape and its parameter table."""

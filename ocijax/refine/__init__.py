@@ -1,0 +1,1 @@
+"""Write code, run it, read what happened, repair it."""

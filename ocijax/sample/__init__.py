@@ -1,0 +1,1 @@
+"""Answering conversations: prefill, decode and the cache between them."""

@@ -1,0 +1,1 @@
+"""Loss, step, checkpoints and the training loop."""
