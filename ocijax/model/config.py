@@ -38,7 +38,7 @@ class ModelConfig:
     tie_word_embeddings: bool = False
 
     def __post_init__(self):
-        """Raises ValueError where a size is not positive or the heads do not divide."""
+        """Raises ValueError, beginning with the field, for sizes that make no decoder."""
         for name in (
             "vocab_size",
             "hidden_size",
@@ -51,11 +51,11 @@ class ModelConfig:
             "rope_scaling_factor",
         ):
             if getattr(self, name) <= 0:
-                raise ValueError(f"model.{name} must be positive, is {getattr(self, name)}")
+                raise ValueError(f"{name} must be positive, is {getattr(self, name)}")
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
-                f"model.num_attention_heads ({self.num_attention_heads}) must be a multiple of "
-                f"model.num_key_value_heads ({self.num_key_value_heads})"
+                f"num_attention_heads ({self.num_attention_heads}) must be a multiple of "
+                f"num_key_value_heads ({self.num_key_value_heads})"
             )
         if self.head_dim % 2:
-            raise ValueError(f"model.head_dim must be even for RoPE, is {self.head_dim}")
+            raise ValueError(f"head_dim must be even for RoPE, is {self.head_dim}")

@@ -1,0 +1,142 @@
+"""A training recipe as frozen dataclasses; `ocijax.configuration.from_mapping` fills them.
+
+The defaults are those of the OpenCodeInterpreter paper (arXiv 2402.14658) where it states them:
+learning rate 2e-5, cosine with 5 % warm-up, 3 epochs, 4,096 tokens. It is silent on the rest.
+"""
+
+from dataclasses import dataclass, field
+
+from ocijax.model.config import ModelConfig
+from ocijax.model.decoder import ComputeConfig
+from ocijax.sharding import MeshConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the conversations come from and how they become rows.
+
+    Attributes:
+      train: conversation files (JSONL), packed on the fly, or one folder that
+        ``datasets_build.pack`` wrote.
+      tokenizer: a ``tokenizer.model`` or ``tokenizer.json``, or a folder with one.
+      template: name of the chat template, see `ocijax.template.get_template`.
+      evaluation: held-out conversations, given like ``train``; empty: no evaluation loss.
+      length: tokens in a row.
+    """
+
+    train: tuple[str, ...]
+    tokenizer: str
+    template: str
+    evaluation: tuple[str, ...] = ()
+    length: int = 4096
+
+    def __post_init__(self):
+        """Raises ValueError where there is nothing to train on."""
+        if not self.train:
+            raise ValueError("train names no file: give one, as in --config.data.train=FILE")
+        if not self.tokenizer:
+            raise ValueError("tokenizer is empty: give one, as in --config.data.tokenizer=FILE")
+        if self.length < 2:
+            raise ValueError(f"length must be at least 2 tokens, is {self.length}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The optimisation: AdamW (arXiv 1711.05101) under a warm-up and a cosine to zero.
+
+    Attributes:
+      batch_size: rows a step, over all devices.
+      micro_batches: the batch is run in this many parts, one after the other; same result.
+      epochs: passes over the rows; counts where ``steps`` is 0.
+      steps: optimizer steps; 0: as many as the epochs need.
+      learning_rate: peak, reached at the end of the warm-up.
+      warmup_fraction: part of the steps with a linear warm-up.
+      b1: decay of AdamW's first moment.
+      b2: decay of AdamW's second moment.
+      epsilon: AdamW's, added to the root of the second moment.
+      weight_decay: decoupled, times the learning rate; norms are not decayed.
+      clip_norm: gradients with a larger global norm are scaled down to it; 0: never.
+      logits_chunk: positions of a row whose logits are held at once.
+      log_every: steps between two reports.
+      evaluate_every: steps between two evaluation losses; 0: at the end only.
+      checkpoint_every: steps between two checkpoints; one is always written at the end.
+      checkpoints_kept: how many checkpoints stay, the latest ones.
+      initial_checkpoint: a checkpoint whose parameters training starts from; empty: fresh ones.
+      peak_flops: of one device in the compute dtype, for the MFU; 0: as known for its kind.
+    """
+
+    batch_size: int = 64
+    micro_batches: int = 1
+    epochs: float = 3.0
+    steps: int = 0
+    learning_rate: float = 2e-5
+    warmup_fraction: float = 0.05
+    b1: float = 0.9
+    b2: float = 0.95
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    logits_chunk: int = 512
+    log_every: int = 10
+    evaluate_every: int = 0
+    checkpoint_every: int = 500
+    checkpoints_kept: int = 2
+    initial_checkpoint: str = ""
+    peak_flops: float = 0.0
+
+    def __post_init__(self):
+        """Raises ValueError where a number makes no sense."""
+        for name in (
+            "batch_size",
+            "micro_batches",
+            "logits_chunk",
+            "log_every",
+            "checkpoint_every",
+            "checkpoints_kept",
+            "learning_rate",
+            "epsilon",
+        ):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, is {getattr(self, name)}")
+        for name in ("steps", "evaluate_every", "weight_decay", "clip_norm", "peak_flops"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, is {getattr(self, name)}")
+        for name in ("warmup_fraction", "b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), is {getattr(self, name)}")
+        if not self.steps and self.epochs <= 0:
+            raise ValueError(f"epochs must be positive where steps is 0, is {self.epochs}")
+        if self.batch_size % self.micro_batches:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) must be a multiple of micro_batches "
+                f"({self.micro_batches})"
+            )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run, whole.
+
+    Attributes:
+      model: shape of the decoder.
+      data: conversations, tokenizer, template, rows.
+      train: the optimisation.
+      compute: how the forward runs.
+      mesh: devices along each mesh axis.
+      seed: of the initial parameters and of the data order.
+    """
+
+    model: ModelConfig
+    data: DataConfig
+    train: TrainConfig = field(default_factory=TrainConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    seed: int = 0
+
+    def __post_init__(self):
+        """Raises ValueError where the parts contradict each other."""
+        if self.data.length > self.model.max_position_embeddings:
+            raise ValueError(
+                f"data.length ({self.data.length}) exceeds model.max_position_embeddings "
+                f"({self.model.max_position_embeddings})"
+            )
