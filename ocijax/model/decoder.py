@@ -126,7 +126,8 @@ class Decoder(nnx.Module):
         self, tokens: jax.Array, positions: jax.Array, attend: Attend, state: Any
     ) -> tuple[jax.Array, Any]:
         """All layers with the caller's attention; returns hidden states and the final state."""
-        embedding = self.embedding[...].astype(self.compute.dtype)
+        # Gathered over `fsdp` before the look-up: a look-up in a split table reshards its result.
+        embedding = constrain(self.embedding[...].astype(self.compute.dtype), "vocab", "width")
         hidden = constrain(embedding[tokens], "batch", "length", "width")
 
         def body(carry, indexed_layer):

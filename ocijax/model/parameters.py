@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
 
 from ocijax.model.config import ModelConfig
+from ocijax.sharding import named_sharding
 
 Parameters = dict[str, jax.Array]
 """``{path: array}``, the paths being those of `parameter_table`."""
@@ -132,6 +134,18 @@ def init_parameters(config: ModelConfig, key: jax.Array, dtype=jnp.float32) -> P
         draw = jax.random.truncated_normal(jax.random.fold_in(key, index), -2, 2, spec.shape, dtype)
         parameters[path] = draw * jnp.asarray(spec.stddev, dtype)
     return parameters
+
+
+def parameter_shardings(config: ModelConfig, mesh: Mesh) -> dict[str, NamedSharding]:
+    """Where each parameter lives on this mesh, by path.
+
+    Raises:
+      InputError: the mesh does not divide the model.
+    """
+    return {
+        path: named_sharding(mesh, spec.axes, spec.shape)
+        for path, spec in parameter_table(config).items()
+    }
 
 
 def parameter_count(config: ModelConfig) -> int:

@@ -1,0 +1,38 @@
+"""The optimizer: clipping and AdamW under a linear warm-up and a cosine to zero."""
+
+import optax
+
+from ocijax.model.config import ModelConfig
+from ocijax.model.parameters import parameter_table
+from ocijax.train.config import TrainConfig
+
+
+def learning_rate_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
+    """Learning rate by step, counted from zero; no step of the ``steps`` has a rate of zero."""
+    warmup = max(1, round(config.warmup_fraction * steps))
+    return optax.join_schedules(
+        [
+            optax.linear_schedule(
+                config.learning_rate / warmup, config.learning_rate, max(1, warmup - 1)
+            ),
+            optax.cosine_decay_schedule(config.learning_rate, max(1, steps - warmup + 1)),
+        ],
+        boundaries=[warmup - 1],
+    )
+
+
+def make_optimizer(
+    config: TrainConfig, model: ModelConfig, steps: int
+) -> optax.GradientTransformation:
+    """AdamW (arXiv 1711.05101) over the parameters of `parameter_table`, norms not decayed."""
+    adamw = optax.adamw(
+        learning_rate_schedule(config, steps),
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        mask={path: spec.stddev is not None for path, spec in parameter_table(model).items()},
+    )
+    if not config.clip_norm:
+        return adamw
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
