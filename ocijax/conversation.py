@@ -144,23 +144,15 @@ def scan_conversations(
 
 
 def read_conversations(
-    paths: str | Path | Sequence[str | Path], repeated_user: RepeatedUser = "refuse"
+    path: str | Path, repeated_user: RepeatedUser = "refuse"
 ) -> list[Conversation]:
-    """All conversations of one or more JSONL files.
+    """The conversations of a JSONL file.
 
     Raises:
-      InputError: a file cannot be read, has a malformed row (the message names the first few by
-        file and line and counts the others) or no row at all.
+      InputError: the file cannot be read or has malformed rows; the message names the first few
+        by file and line and counts the others.
     """
-    paths = [paths] if isinstance(paths, str | Path) else paths
-    conversations: list[Conversation] = []
-    problems: list[str] = []
-    for path in paths:
-        found, wrong = scan_conversations(path, repeated_user)
-        if not found and not wrong:
-            raise InputError(f"{path}: no conversation in it")
-        conversations += found
-        problems += wrong
+    conversations, problems = scan_conversations(path, repeated_user)
     if problems:
         raise InputError(summarize_problems(problems))
     return conversations
@@ -174,8 +166,9 @@ def summarize_problems(problems: Sequence[str]) -> str:
 
 
 def write_conversations(path: str | Path, conversations: Iterable[Conversation]) -> int:
-    """Writes a JSONL file, whole or not at all, and returns the number of rows."""
+    """Writes a JSONL file (and its folder), whole or not at all; returns the number of rows."""
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     count = 0
     with open(unfinished, "w", encoding="utf-8") as file:

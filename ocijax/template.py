@@ -117,8 +117,8 @@ class Template:
         missing = [repr(token) for token, index in ids.items() if index is None]
         if missing:
             raise InputError(
-                f"template {self.name!r} needs the special tokens {', '.join(missing)}, which the"
-                " tokenizer lacks: choose the template that belongs to the tokenizer"
+                f"{tokenizer.name}: the tokenizer lacks the special tokens {', '.join(missing)} of"
+                f" template {self.name!r}: choose the template that belongs to it"
             )
         return {token: index for token, index in ids.items() if index is not None}
 

@@ -31,6 +31,9 @@ _MARKER = re.compile(
 class Tokenizer(Protocol):
     """Text to ids and back, with special tokens kept apart from text."""
 
+    name: str
+    """Where it came from, for messages."""
+
     vocab_size: int
     """Ids run from 0 to ``vocab_size - 1``; a model's vocabulary may be padded beyond."""
 
@@ -54,6 +57,7 @@ class SentencePieceTokenizer:
     """A sentencepiece model; special are its control pieces and the symbols that look like one."""
 
     def __init__(self, model: bytes, name: str):
+        self.name = name
         proto = sentencepiece_model_pb2.ModelProto()
         try:
             proto.ParseFromString(model)
@@ -114,6 +118,7 @@ class HuggingFaceTokenizer:
     """A ``tokenizer.json``; special are its added tokens that say so or look like one."""
 
     def __init__(self, config: dict[str, Any], name: str):
+        self.name = name
         added = [dict(token) for token in config.get("added_tokens") or []]
         for token in added:
             token["special"] = bool(token["special"] or _MARKER.fullmatch(token["content"]))
@@ -179,21 +184,30 @@ def _without_prefix(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return config, prefix
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
-    """A tokenizer from a ``tokenizer.model`` or ``tokenizer.json``, or a folder with one.
+def tokenizer_file(path: str | Path) -> Path:
+    """The file that `load_tokenizer` reads: ``path``, or the one in that folder.
 
     A folder with both gives its ``tokenizer.json``: tokens added later are only there.
 
     Raises:
-      InputError: there is no such file, or it is neither format.
+      InputError: the folder has neither.
     """
     path = Path(path)
-    if path.is_dir():
-        candidates = [path / "tokenizer.json", path / "tokenizer.model"]
-        found = [candidate for candidate in candidates if candidate.is_file()]
-        if not found:
-            raise InputError(f"{path}: holds neither tokenizer.json nor tokenizer.model")
-        path = found[0]
+    if not path.is_dir():
+        return path
+    for name in ("tokenizer.json", "tokenizer.model"):
+        if (path / name).is_file():
+            return path / name
+    raise InputError(f"{path}: holds neither tokenizer.json nor tokenizer.model")
+
+
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    """A tokenizer from a ``tokenizer.model`` or ``tokenizer.json``, or a folder with one.
+
+    Raises:
+      InputError: there is no such file, or it is neither format.
+    """
+    path = tokenizer_file(path)
     try:
         content = path.read_bytes()
     except OSError as error:
