@@ -133,6 +133,7 @@ class HuggingFaceTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._special = {token["content"]: token["id"] for token in added if token["special"]}
+        self._symbols = {token["id"]: token["content"] for token in added if not token["special"]}
         self.vocab_size = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
 
     def encode(self, text: str) -> list[int]:
@@ -141,7 +142,15 @@ class HuggingFaceTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """See `Tokenizer.decode`."""
-        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        # The byte-level decoder would take the letters of an added token for bytes.
+        text, run = "", []
+        for index in ids:
+            if index in self._symbols:
+                text += self._tokenizer.decode(run) + self._symbols[index]
+                run = []
+            else:
+                run.append(index)
+        return text + self._tokenizer.decode(run)
 
     def special_id(self, token: str) -> int | None:
         """See `Tokenizer.special_id`."""

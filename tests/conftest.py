@@ -1,0 +1,54 @@
+"""Fixtures that several rooms use."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+import sentencepiece
+
+CORPUS = """\
+def add(a, b):
+    return a + b
+for i in range(10):
+    print(i)
+Sort the list, largest first, and give zero for an empty list.
+### Instruction: ### Response: [INST] [/INST] <<SYS>>
+"""
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of public data that some tests want."""
+    folder = os.environ.get("OCIJAX_DATA_DIR")
+    if not folder:
+        pytest.skip("OCIJAX_DATA_DIR names no data folder")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_sentencepiece() -> bytes:
+    """A sentencepiece model of 340 pieces with the special tokens of every template."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS.splitlines() * 20),
+        model_writer=model,
+        vocab_size=340,
+        model_type="bpe",
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        split_digits=True,
+        control_symbols=["<｜begin▁of▁sentence｜>", "<|EOT|>"],  # noqa: RUF001
+        user_defined_symbols=["<|marker|>", "▁▁▁▁"],
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer_file(tiny_sentencepiece: bytes, tmp_path_factory) -> Path:
+    """That model as a ``tokenizer.model``."""
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.model"
+    path.write_bytes(tiny_sentencepiece)
+    return path
