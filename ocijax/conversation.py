@@ -171,20 +171,26 @@ def write_conversations(path: str | Path, conversations: Iterable[Conversation])
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     count = 0
-    with open(unfinished, "w", encoding="utf-8") as file:
-        for conversation in conversations:
-            row: dict[str, Any] = {
-                "id": conversation.id,
-                "messages": [
-                    {"role": message.role, "content": message.content}
-                    for message in conversation.messages
-                ],
-            }
-            if conversation.source:
-                row["source"] = conversation.source
-            if conversation.metadata:
-                row["metadata"] = dict(conversation.metadata)
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    os.replace(unfinished, path)
+    try:
+        with open(unfinished, "w", encoding="utf-8") as file:
+            for conversation in conversations:
+                file.write(json.dumps(_row(conversation), ensure_ascii=False) + "\n")
+                count += 1
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return count
+
+
+def _row(conversation: Conversation) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": conversation.id,
+        "messages": [
+            {"role": message.role, "content": message.content} for message in conversation.messages
+        ],
+    }
+    if conversation.source:
+        row["source"] = conversation.source
+    if conversation.metadata:
+        row["metadata"] = dict(conversation.metadata)
+    return row
