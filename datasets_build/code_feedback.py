@@ -5,7 +5,7 @@
 writes ``data/tfds/code_feedback/1.0.0`` in ArrayRecord format, in the order of the input. Read it
 by giving that folder as an input of ``datasets_build.pack`` or of training, or with
 
-    tfds.data_source("code_feedback/1.0.0", split="train", data_dir="data/tfds")
+    tfds.data_source("code_feedback:1.0.0", split="train", data_dir="data/tfds")
 
 Neither needs TensorFlow (the ``tfds`` command does).
 """
@@ -29,6 +29,9 @@ class CodeFeedback(tfds.core.GeneratorBasedBuilder):
     """Multi-turn conversations about code with execution and human feedback (arXiv 2402.14658)."""
 
     VERSION = tfds.core.Version("1.0.0")
+    # Nothing is downloaded, so no checksums lie beside the code; to look for them, TFDS 4.9.10
+    # imports importlib_resources, which it does not declare.
+    code_path = None
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
 
     def __init__(self, *, conversations: Sequence[Conversation] = (), **arguments: Any):

@@ -65,6 +65,8 @@ class PackedRows:
         return len(self._records)
 
     def __getitem__(self, index: int) -> Row:
+        if not 0 <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
         record, row, start = self._records[index], {}, 0
         for name, kind in _FIELDS.items():
             values = np.frombuffer(record, kind, self.length, start)
