@@ -6,6 +6,8 @@ learning rate 2e-5, cosine with 5 % warm-up, 3 epochs, 4,096 tokens. It is silen
 
 from dataclasses import dataclass, field
 
+from ocijax.conversation import RepeatedUser
+from ocijax.data.weights import POLICIES
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
 from ocijax.sharding import MeshConfig
@@ -16,28 +18,38 @@ class DataConfig:
     """Where the conversations come from and how they become rows.
 
     Attributes:
-      train: conversation files (JSONL), packed on the fly, or one folder that
-        ``datasets_build.pack`` wrote.
+      train: conversation files (JSONL) or TFDS folders, packed when training starts; or one folder
+        that ``datasets_build.pack`` wrote.
       tokenizer: a ``tokenizer.model`` or ``tokenizer.json``, or a folder with one.
       template: name of the chat template, see `ocijax.template.get_template`.
-      evaluation: held-out conversations, given like ``train``; empty: no evaluation loss.
+      evaluation: conversations for the evaluation loss; empty: those that ``holdout`` leaves.
+      holdout: fraction of ``train`` that is held out; a packed folder has its own.
       length: tokens in a row.
+      policy: which turns are trained, one of `ocijax.data.weights.POLICIES`.
+      repeated_user: what becomes of two user turns in a row.
     """
 
     train: tuple[str, ...]
     tokenizer: str
     template: str
     evaluation: tuple[str, ...] = ()
+    holdout: float = 0.0
     length: int = 4096
+    policy: str = "all"
+    repeated_user: RepeatedUser = "refuse"
 
     def __post_init__(self):
-        """Raises ValueError where there is nothing to train on."""
+        """Raises ValueError, beginning with the field, where there is nothing to train on."""
         if not self.train:
             raise ValueError("train names no file: give one, as in --config.data.train=FILE")
         if not self.tokenizer:
             raise ValueError("tokenizer is empty: give one, as in --config.data.tokenizer=FILE")
         if self.length < 2:
             raise ValueError(f"length must be at least 2 tokens, is {self.length}")
+        if not 0 <= self.holdout < 1:
+            raise ValueError(f"holdout must lie in [0, 1), is {self.holdout}")
+        if self.policy not in POLICIES:
+            raise ValueError(f"policy must be one of {', '.join(POLICIES)}, is {self.policy!r}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ class TrainConfig:
 
     batch_size: int = 64
     micro_batches: int = 1
-    epochs: float = 3.0
+    epochs: int = 3
     steps: int = 0
     learning_rate: float = 2e-5
     warmup_fraction: float = 0.05
@@ -85,7 +97,7 @@ class TrainConfig:
     peak_flops: float = 0.0
 
     def __post_init__(self):
-        """Raises ValueError where a number makes no sense."""
+        """Raises ValueError, beginning with the field, where a number makes no sense."""
         for name in (
             "batch_size",
             "micro_batches",
@@ -140,3 +152,30 @@ class Recipe:
                 f"data.length ({self.data.length}) exceeds model.max_position_embeddings "
                 f"({self.model.max_position_embeddings})"
             )
+        if (
+            self.data.length > self.train.logits_chunk
+            and self.data.length % self.train.logits_chunk
+        ):
+            raise ValueError(
+                f"train.logits_chunk ({self.train.logits_chunk}) must divide data.length "
+                f"({self.data.length}), or exceed it"
+            )
+
+
+FREE_TO_CHANGE = frozenset(
+    {
+        "config.mesh.data",
+        "config.mesh.fsdp",
+        "config.mesh.tensor",
+        "config.compute.remat",
+        "config.compute.scan_layers",
+        "config.train.micro_batches",
+        "config.train.logits_chunk",
+        "config.train.log_every",
+        "config.train.evaluate_every",
+        "config.train.checkpoint_every",
+        "config.train.checkpoints_kept",
+        "config.train.peak_flops",
+    }
+)
+"""Fields that a run may change when it goes on: they change no result but for rounding."""

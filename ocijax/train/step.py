@@ -10,7 +10,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ocijax.errors import InputError
 from ocijax.model.decoder import Decoder
-from ocijax.model.parameters import Parameters, init_parameters, parameter_shardings
+from ocijax.model.parameters import (
+    Parameters,
+    init_parameters,
+    parameter_shardings,
+    parameter_table,
+)
 from ocijax.sharding import axis_size, constrain, named_sharding
 from ocijax.train.config import Recipe
 from ocijax.train.loss import Batch, batch_loss
@@ -37,45 +42,59 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return named_sharding(mesh, ("batch", "length"))
 
 
+def parameter_dtype(recipe: Recipe) -> jnp.dtype:
+    """Parameters and optimizer state are in fp32, or in the compute dtype where that is wider."""
+    return jnp.promote_types(recipe.compute.dtype, jnp.float32)
+
+
 def initial_parameters(recipe: Recipe, mesh: Mesh) -> Parameters:
-    """Fresh parameters of the recipe's seed, fp32 or wider; the same on every mesh."""
-    dtype = jnp.promote_types(recipe.compute.dtype, jnp.float32)
+    """Fresh parameters of the recipe's seed; the same on every mesh."""
     init = jax.jit(
-        lambda key: init_parameters(recipe.model, key, dtype),
+        lambda key: init_parameters(recipe.model, key, parameter_dtype(recipe)),
         out_shardings=parameter_shardings(recipe.model, mesh),
     )
     return init(jax.random.key(recipe.seed))
 
 
-def state_shardings(
+def initial_state(
+    parameters: Parameters, recipe: Recipe, optimizer: optax.GradientTransformation, mesh: Mesh
+) -> TrainState:
+    """The state before the first step."""
+    shardings = state_shardings(recipe, optimizer, mesh)
+    init = jax.jit(optimizer.init, out_shardings=shardings.optimizer)
+    return TrainState(parameters, init(parameters))
+
+
+def abstract_state(
     recipe: Recipe, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> TrainState:
-    """Where the state lives: moments beside their parameters, counters everywhere."""
-    parameters = parameter_shardings(recipe.model, mesh)
-    shapes = jax.eval_shape(lambda: init_parameters(recipe.model, jax.random.key(0)))
+    """Shapes, dtypes and shardings of the state, as `jax.ShapeDtypeStruct` leaves."""
+    shardings = parameter_shardings(recipe.model, mesh)
+    parameters = {
+        path: jax.ShapeDtypeStruct(spec.shape, parameter_dtype(recipe), sharding=shardings[path])
+        for path, spec in parameter_table(recipe.model).items()
+    }
     everywhere = NamedSharding(mesh, PartitionSpec())
+    # Moments live beside their parameters, counters everywhere.
     return TrainState(
         parameters,
         optax.tree_utils.tree_map_params(
             optimizer,
-            lambda _, sharding: sharding,
-            jax.eval_shape(optimizer.init, shapes),
+            lambda _, parameter: parameter,
+            jax.eval_shape(optimizer.init, parameters),
             parameters,
-            transform_non_params=lambda _: everywhere,
+            transform_non_params=lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=everywhere
+            ),
         ),
     )
 
 
-def initial_state(
-    parameters: Parameters,
-    recipe: Recipe,
-    optimizer: optax.GradientTransformation,
-    mesh: Mesh,
+def state_shardings(
+    recipe: Recipe, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> TrainState:
-    """The state before the first step."""
-    shardings = state_shardings(recipe, optimizer, mesh)
-    state = jax.jit(optimizer.init, out_shardings=shardings.optimizer)(parameters)
-    return TrainState(parameters, state)
+    """Where the state lives."""
+    return jax.tree.map(lambda leaf: leaf.sharding, abstract_state(recipe, optimizer, mesh))
 
 
 def make_train_step(

@@ -1,0 +1,268 @@
+"""Checkpoints on disk, by Orbax: a training run's to go on from, a model's to load and use.
+
+    DIR/<step>/params      parameters, by path
+    DIR/<step>/optimizer   the optimizer's state
+    DIR/<step>/data        state of the data iterator
+    DIR/<step>/model       shape of the model and name of its template
+    DIR/<step>/tokenizer   tokenizer.json or tokenizer.model
+
+The parts are separate, so a sampler reads no more than it needs, and a step's folder is all that
+it needs. A folder takes its name ``<step>`` only when it is complete.
+"""
+
+from collections.abc import Awaitable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from orbax.checkpoint import v1 as ocp
+
+from ocijax.configuration import from_mapping, to_mapping
+from ocijax.errors import InputError
+from ocijax.model.config import ModelConfig
+from ocijax.model.parameters import Parameters, parameter_shardings, parameter_table
+from ocijax.sharding import MeshConfig, make_mesh
+from ocijax.template import Template, get_template
+from ocijax.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
+from ocijax.train.step import TrainState
+
+
+class ModelDescription(NamedTuple):
+    """What travels with the parameters.
+
+    Attributes:
+      config: the shape.
+      tokenizer: the tokenizer's file, or a folder with it.
+      template: name of the chat template.
+    """
+
+    config: ModelConfig
+    tokenizer: str | Path
+    template: str
+
+    def checkpointables(self) -> dict[str, Any]:
+        """The parts ``model`` and ``tokenizer`` of a checkpoint."""
+        return {
+            "model": {"config": to_mapping(self.config), "template": self.template},
+            "tokenizer": _TokenizerFile(tokenizer_file(self.tokenizer)),
+        }
+
+
+class LoadedModel(NamedTuple):
+    """A model ready to use, see `load_model`."""
+
+    config: ModelConfig
+    parameters: Parameters
+    tokenizer: Tokenizer
+    template: Template
+
+
+class Checkpoints:
+    """The checkpoints of one training run; use as a context manager.
+
+    Saving runs in the background: what fails there is raised by the next call, and by the end of
+    the context.
+
+    Args:
+      directory: holds one folder for each step; made where absent.
+      description: travels with every checkpoint.
+      keep: how many of the latest checkpoints stay.
+    """
+
+    def __init__(self, directory: str | Path, description: ModelDescription, keep: int):
+        self._directory = Path(directory).absolute()
+        self._description = description
+        self._pending: tuple[int, Any] | None = None
+        self._checkpointer = ocp.training.Checkpointer(
+            self._directory,
+            context=_context(),
+            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            cleanup_tmp_directories=True,
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        # After a failure closing would only raise it again; a save under way ends by itself.
+        if kind is None:
+            self.wait()
+            self._checkpointer.close()
+
+    @property
+    def latest_step(self) -> int | None:
+        """The latest complete checkpoint, if there is one."""
+        latest = self._checkpointer.latest
+        return None if latest is None else latest.step
+
+    def save(self, step: int, state: TrainState, data: Mapping[str, Any]) -> None:
+        """Begins to save; returns as soon as the arrays may be overwritten.
+
+        Args:
+          step: number of steps done.
+          state: after that many steps.
+          data: the data iterator's state, as JSON can hold it.
+
+        Raises:
+          InputError: this checkpoint or the one before could not be written.
+        """
+        self.wait()
+        parts = {"params": state.parameters, "optimizer": state.optimizer, "data": dict(data)}
+        parts |= self._description.checkpointables()
+        try:
+            response = self._checkpointer.save_checkpointables_async(step, parts, force=True)
+        except Exception as error:
+            raise self._failure(step, error) from error
+        self._pending = step, response
+
+    def wait(self) -> None:
+        """Waits for the checkpoint being written.
+
+        Raises:
+          InputError: it could not be written; the ones before are untouched.
+        """
+        if self._pending is None:
+            return
+        step, response = self._pending
+        self._pending = None
+        try:
+            response.result()
+        except Exception as error:
+            raise self._failure(step, error) from error
+
+    def restore(self, step: int, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """The training state and the data iterator's state after ``step`` steps.
+
+        Args:
+          step: as `latest_step` gives it.
+          state: `jax.ShapeDtypeStruct` leaves that carry shardings.
+        """
+        parts = {"params": state.parameters, "optimizer": state.optimizer, "data": None}
+        loaded = self._checkpointer.load_checkpointables(step, parts)
+        return TrainState(loaded["params"], loaded["optimizer"]), loaded["data"]
+
+    def _failure(self, step: int, error: Exception) -> InputError:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        if "No space left on device" in reason:
+            reason = "no space left on device"
+        latest = max(_steps(self._directory), default=None)
+        rest = "none before it" if latest is None else f"that of step {latest} is whole"
+        return InputError(
+            f"{self._directory}: cannot write the checkpoint of step {step}: {reason} ({rest}); "
+            "mend that and run the same command again"
+        )
+
+
+def save_model(directory: str | Path, parameters: Parameters, model: ModelDescription) -> None:
+    """Writes a checkpoint for use alone: a step's folder without optimizer and data state."""
+    with _context():
+        ocp.save_checkpointables(
+            Path(directory).absolute(), {"params": parameters, **model.checkpointables()}
+        )
+
+
+def load_model(checkpoint: str | Path, mesh: Mesh | None = None, dtype: Any = None) -> LoadedModel:
+    """The model of a checkpoint: shape, parameters, tokenizer and template; nothing else is read.
+
+    Example::
+
+      config, parameters, tokenizer, template = load_model("runs/quickstart/train")
+
+    Args:
+      checkpoint: a step's folder, a folder of steps or a training workdir: its latest step.
+      mesh: where the parameters shall live; the first device alone by default.
+      dtype: of the parameters; as they were saved by default.
+
+    Raises:
+      InputError: there is no checkpoint, or the mesh does not divide the model.
+    """
+    folder = checkpoint_folder(checkpoint)
+    mesh = make_mesh(MeshConfig(), jax.local_devices()[:1]) if mesh is None else mesh
+    with _context():
+        model = ocp.load_checkpointables(folder, {"model": None})["model"]
+        config = from_mapping(ModelConfig, model["config"], f"{folder}: model")
+        parameters = load_parameters(folder, config, mesh, dtype)
+    return LoadedModel(
+        config, parameters, load_tokenizer(folder / "tokenizer"), get_template(model["template"])
+    )
+
+
+def load_parameters(
+    checkpoint: str | Path, config: ModelConfig, mesh: Mesh, dtype: Any = None
+) -> Parameters:
+    """The parameters alone, of a model whose shape is known.
+
+    Raises:
+      InputError: there is no checkpoint, or it holds another model.
+    """
+    folder = checkpoint_folder(checkpoint)
+    with _context():
+        stored = ocp.metadata(folder, "params").metadata
+        table = parameter_table(config)
+        for path in dict.fromkeys([*table, *stored]):
+            here = table[path].shape if path in table else "absent"
+            there = tuple(stored[path].shape) if path in stored else "absent"
+            if here != there:
+                raise InputError(f"{folder}: {path} is {there}, but {here} in this model")
+        wanted = {
+            path: jax.ShapeDtypeStruct(
+                table[path].shape,
+                np.dtype(dtype or stored[path].dtype),
+                sharding=sharding,
+            )
+            for path, sharding in parameter_shardings(config, mesh).items()
+        }
+        return ocp.load_checkpointables(folder, {"params": wanted})["params"]
+
+
+def checkpoint_folder(path: str | Path) -> Path:
+    """The folder of one step: the path itself, or the latest below a workdir or folder of steps.
+
+    Raises:
+      InputError: there is none.
+    """
+    path = Path(path).absolute()
+    if (path / "params").is_dir():
+        return path
+    for parent in (path, path / "checkpoints"):
+        if steps := _steps(parent):
+            return parent / str(max(steps))
+    raise InputError(f"{path}: holds no complete checkpoint")
+
+
+def _steps(directory: Path) -> list[int]:
+    """Steps with a complete checkpoint; an unfinished one has a longer name than its number."""
+    if not directory.is_dir():
+        return []
+    return [int(entry.name) for entry in directory.iterdir() if entry.name.isdecimal()]
+
+
+def _context() -> ocp.Context:
+    """Orbax with the JSON parts named: its own guess takes a dict of numbers for arrays."""
+    context = ocp.Context()
+    registry = ocp.handlers.local_registry()
+    for name in ("data", "model"):
+        registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
+    context.checkpointables.registry = registry
+    return context
+
+
+class _TokenizerFile(ocp.StatefulCheckpointable):
+    """Copies a tokenizer's file into a checkpoint, under the name `load_tokenizer` looks for."""
+
+    def __init__(self, path: Path):
+        self._name = "tokenizer.json" if path.suffix == ".json" else "tokenizer.model"
+        self._content = path.read_bytes()
+
+    async def save(self, directory) -> Awaitable[None]:
+        return self._write(directory)
+
+    async def _write(self, directory) -> None:
+        folder = await directory.await_creation()
+        if jax.process_index() == 0:
+            (Path(folder) / self._name).write_bytes(self._content)
+
+    async def load(self, directory) -> Awaitable[None]:
+        raise NotImplementedError("read it with ocijax.tokenizer.load_tokenizer")

@@ -1,0 +1,46 @@
+"""Floating-point operations of training, counted from the shape, and what devices can do at most.
+
+The convention behind every MFU (arXiv 2204.02311, appendix B) that we print: what the model needs
+and nothing else. Attention is causal and counted per segment, padding and recomputation are not
+counted, and a backward pass is twice a forward.
+"""
+
+from ocijax.model.config import ModelConfig
+from ocijax.model.parameters import parameter_table
+
+PEAK_FLOPS = {
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5p": 459e12,
+    "TPU v6 lite": 918e12,
+}
+"""Dense bf16 operations a second of one device, by a part of `jax.Device.device_kind`; from the
+makers' data sheets."""
+
+
+def training_flops(config: ModelConfig, tokens: float, attended: float) -> float:
+    """Operations of one forward and backward.
+
+    Args:
+      config: the model.
+      tokens: number of tokens, padding left out.
+      attended: pairs of a token and one that it sees, itself included; ``length²/2`` in a row of
+        one segment, about.
+    """
+    table = parameter_table(config)
+    matrices = sum(spec.size for path, spec in table.items() if spec.matrix)
+    if config.tie_word_embeddings:
+        matrices += table["embedding"].size
+    heads = config.num_hidden_layers * config.num_attention_heads * config.head_dim
+    # Two products a pair in attention, one a parameter in matrices; two operations in each.
+    return 3 * (2 * matrices * tokens + 4 * heads * attended)
+
+
+def peak_flops(device_kind: str, dtype: str) -> float | None:
+    """Peak of one device in that compute dtype, or ``None`` where it is not known."""
+    if dtype != "bfloat16":
+        return None
+    return next((peak for kind, peak in PEAK_FLOPS.items() if kind in device_kind), None)

@@ -1,0 +1,295 @@
+"""A training run, from recipe to last checkpoint; run again, it goes on where it was.
+
+WORKDIR/config.json           the recipe
+WORKDIR/checkpoints/<step>/   see ocijax.train.checkpoint
+WORKDIR/metrics.jsonl         one line a step
+WORKDIR/tensorboard/          the same as curves
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import grain
+import jax
+import numpy as np
+import optax
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from ocijax.configuration import differences, to_mapping
+from ocijax.data.packing import Row
+from ocijax.data.pipeline import Rows, evaluation_batches, train_batches
+from ocijax.errors import InputError
+from ocijax.model.parameters import Parameters
+from ocijax.sharding import make_mesh
+from ocijax.train.checkpoint import Checkpoints, ModelDescription, load_parameters
+from ocijax.train.config import FREE_TO_CHANGE, Recipe
+from ocijax.train.loss import Batch
+from ocijax.train.meter import Meter, StepReport
+from ocijax.train.metrics import MetricsWriter
+from ocijax.train.optimizer import make_optimizer
+from ocijax.train.rows import RowSets, load_rows
+from ocijax.train.step import (
+    EvaluationStep,
+    Metrics,
+    TrainState,
+    abstract_state,
+    batch_sharding,
+    initial_parameters,
+    initial_state,
+    make_evaluation_step,
+    make_train_step,
+    parameter_dtype,
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+      step: steps done.
+      steps: steps in all.
+      report: numbers of the last step that was read; ``None`` before the first.
+      evaluation_loss: the latest, nats per target; ``None`` before the first, or without
+        held-out rows.
+    """
+
+    step: int
+    steps: int
+    report: StepReport | None = None
+    evaluation_loss: float | None = None
+
+
+def train(
+    recipe: Recipe,
+    workdir: str | Path,
+    *,
+    rows: RowSets | None = None,
+    observe: Callable[[Progress], None] = lambda progress: None,
+    stop: Callable[[], bool] = lambda: False,
+    devices: list[jax.Device] | None = None,
+) -> Progress:
+    """Trains up to the recipe's last step, from the workdir's latest checkpoint if it has one.
+
+    A run that was killed and goes on gives, on the same mesh, bit for bit the losses that it would
+    have given undisturbed.
+
+    Example::
+
+      progress = train(from_mapping(Recipe, get_config()), "runs/first")
+
+    Args:
+      recipe: what to train.
+      workdir: its files; made where absent.
+      rows: those of `load_rows`, where they were loaded already.
+      observe: told at the start, every ``log_every`` steps and after each evaluation.
+      stop: asked after each step; true writes a checkpoint and returns.
+      devices: those to use; all by default.
+
+    Returns:
+      Where it ended: fewer than all steps are done only where it was stopped.
+
+    Raises:
+      InputError: data, mesh or workdir do not fit the recipe, or a checkpoint cannot be written.
+    """
+    workdir, settings = Path(workdir), recipe.train
+    mesh = make_mesh(recipe.mesh, devices)
+    rows = load_rows(recipe) if rows is None else rows
+    steps = settings.steps or len(rows.train) * settings.epochs // settings.batch_size
+    if not steps:
+        raise InputError(
+            f"{len(rows.train)} packed rows do not fill one batch: config.train.batch_size is "
+            f"{settings.batch_size}"
+        )
+    optimizer = make_optimizer(settings, recipe.model, steps)
+    train_step = make_train_step(recipe, optimizer, mesh)
+    evaluation_step = make_evaluation_step(recipe, mesh)
+    _claim(workdir, recipe)
+    model = ModelDescription(recipe.model, recipe.data.tokenizer, recipe.data.template)
+    with ExitStack() as stack:
+        checkpoints = stack.enter_context(
+            Checkpoints(workdir / "checkpoints", model, settings.checkpoints_kept)
+        )
+        first = checkpoints.latest_step or 0
+        state, batches = _begin(recipe, optimizer, mesh, rows.train, checkpoints)
+        writer = None
+        if jax.process_index() == 0:
+            writer = stack.enter_context(MetricsWriter(workdir, first))
+        log = _Log(Meter(recipe, steps, mesh), writer, observe, Progress(first, steps))
+        for step in range(first + 1, steps + 1):
+            state, metrics = train_step(state, _place(next(batches), mesh))
+            log.begun(step, metrics, settings.log_every)
+            last = step == steps
+            stopping = not last and _agreed(stop, step, settings.log_every)
+            due = settings.evaluate_every and step % settings.evaluate_every == 0
+            if rows.evaluation is not None and (last or due):
+                batch_size = settings.batch_size // settings.micro_batches
+                log.evaluated(
+                    evaluation_loss(
+                        evaluation_step, state.parameters, rows.evaluation, batch_size, mesh
+                    )
+                )
+            if last or stopping or step % settings.checkpoint_every == 0:
+                log.read()
+                data = {"iterator": batches.get_state(), "rows": len(rows.train)}
+                checkpoints.save(step, state, data)
+            if stopping:
+                break
+        return log.progress
+
+
+def evaluation_loss(
+    step: EvaluationStep, parameters: Parameters, rows: Rows, batch_size: int, mesh: Mesh
+) -> float:
+    """Loss over all rows, in nats per target.
+
+    Args:
+      step: of `make_evaluation_step`.
+      parameters: on the mesh.
+      rows: at least one.
+      batch_size: rows at once, over all devices.
+      mesh: of the step.
+    """
+    batches = evaluation_batches(
+        rows,
+        batch_size=batch_size,
+        host_index=jax.process_index(),
+        host_count=jax.process_count(),
+    )
+    sums = [step(parameters, _place(batch, mesh)) for batch in batches]
+    losses, weights = np.array(jax.device_get(sums), np.float64).T
+    return float(losses.sum() / weights.sum())
+
+
+def _claim(workdir: Path, recipe: Recipe) -> None:
+    """Writes the recipe into the workdir, or checks that it is the one already there.
+
+    Raises:
+      InputError: the workdir belongs to another recipe; the first differing field is named.
+    """
+    path, mapping = workdir / "config.json", to_mapping(recipe)
+    if path.exists():
+        for name, there, here in differences(json.loads(path.read_text()), mapping):
+            if name not in FREE_TO_CHANGE:
+                raise InputError(
+                    f"{workdir}: belongs to a run with {name}={there!r}, not {here!r}; choose "
+                    "another --workdir or that value"
+                )
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished.write_text(json.dumps(mapping, indent=2) + "\n")
+        unfinished.rename(path)
+
+
+def _begin(
+    recipe: Recipe,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    rows: Rows,
+    checkpoints: Checkpoints,
+) -> tuple[TrainState, grain.DatasetIterator]:
+    """The state to go on from, and the iterator over the batches that follow."""
+    batches = iter(
+        train_batches(
+            rows,
+            batch_size=recipe.train.batch_size,
+            seed=recipe.seed,
+            host_index=jax.process_index(),
+            host_count=jax.process_count(),
+        )
+    )
+    if checkpoints.latest_step is not None:
+        wanted = abstract_state(recipe, optimizer, mesh)
+        state, data = checkpoints.restore(checkpoints.latest_step, wanted)
+        if data["rows"] != len(rows):
+            raise InputError(
+                f"{','.join(recipe.data.train)}: gives {len(rows)} rows, but gave {data['rows']} "
+                "when this run began; put the old data back or choose another --workdir"
+            )
+        batches.set_state(data["iterator"])
+        return state, batches
+    if recipe.train.initial_checkpoint:
+        parameters = load_parameters(
+            recipe.train.initial_checkpoint, recipe.model, mesh, parameter_dtype(recipe)
+        )
+    else:
+        parameters = initial_parameters(recipe, mesh)
+    return initial_state(parameters, recipe, optimizer, mesh), batches
+
+
+def _place(batch: Row, mesh: Mesh) -> Batch:
+    """This host's share of a batch, on its devices."""
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, array)
+        for name, array in batch.items()
+    }
+
+
+def _agreed(stop: Callable[[], bool], step: int, interval: int) -> bool:
+    """Whether any host was told to stop; several hosts ask each other at intervals only."""
+    if jax.process_count() == 1:
+        return stop()
+    if step % interval:
+        return False
+    return bool(multihost_utils.process_allgather(np.array(stop())).any())
+
+
+class _Log:
+    """Writes and reports the steps' numbers, which it reads together.
+
+    They are read one step late, so that the devices have the next step to do meanwhile.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        writer: MetricsWriter | None,
+        observe: Callable[[Progress], None],
+        progress: Progress,
+    ):
+        self._meter = meter
+        self._writer = writer
+        self._observe = observe
+        self.progress = progress
+        observe(progress)
+
+    def begun(self, step: int, metrics: Metrics, interval: int) -> None:
+        """A step was dispatched; every ``interval`` of them are read together."""
+        self._meter.add(step, metrics)
+        # The first step compiles: read at once, it starts the clock.
+        if len(self._meter) > interval or not self._meter.running:
+            self.read(max(1, len(self._meter) - 1))
+
+    def read(self, count: int | None = None) -> None:
+        """Waits for ``count`` steps, all by default, and passes their numbers on."""
+        reports = self._meter.read(count)
+        if not reports:
+            return
+        for report in reports:
+            numbers = asdict(report)
+            self._write(numbers.pop("step"), numbers)
+        self._tell(step=reports[-1].step, report=reports[-1])
+
+    def evaluated(self, loss: float) -> None:
+        """Passes an evaluation loss on; the time it took is not training time."""
+        self.read()
+        self._write(self.progress.step, {"evaluation_loss": loss})
+        self._tell(evaluation_loss=loss)
+        self._meter.pause()
+
+    def _write(self, step: int, numbers: Mapping[str, float | None]) -> None:
+        if self._writer is not None:
+            known = {name: value for name, value in numbers.items() if value is not None}
+            self._writer.write(step, known)
+
+    def _tell(self, **changes) -> None:
+        if self._writer is not None:
+            self._writer.flush()
+        self.progress = replace(self.progress, **changes)
+        self._observe(self.progress)
