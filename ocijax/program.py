@@ -1,5 +1,6 @@
 """How a command-line program starts: absl flags in, one line out for bad input."""
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ def run(main: Callable[[], None]) -> None:
         if len(arguments) > 1:
             print(f"error: unexpected argument {arguments[1]!r}; see --help", file=sys.stderr)
             return 1
+        # It would tell every user of a CPU, one line a run, that there is no TPU.
+        logging.getLogger("jax").setLevel(logging.WARNING)
         try:
             main()
         except InputError as error:

@@ -1,0 +1,128 @@
+"""Training speed on this machine's devices, beside Hugging Face transformers in the same run.
+
+    python -m benchmarks.train --shape=tiny
+    python -m benchmarks.train --shape=1.3b --rows=8 --length=4096 --remat=none
+
+Prints tokens/s, padding not counted, and MFU (see `ocijax.train.flops`) of our step on rows of one
+segment and on rows packed with conversations of realistic lengths. The peer runs where torch and
+transformers are installed; they are no dependencies of ours.
+"""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+from absl import flags
+
+from benchmarks.shapes import SHAPES
+from ocijax.data.example import Example
+from ocijax.data.packing import pack
+from ocijax.model.config import ModelConfig
+from ocijax.model.decoder import ComputeConfig
+from ocijax.program import run
+from ocijax.sharding import make_mesh
+from ocijax.train.config import DataConfig, Recipe, TrainConfig
+from ocijax.train.flops import peak_flops, training_flops
+from ocijax.train.loss import Batch
+from ocijax.train.optimizer import make_optimizer
+from ocijax.train.step import (
+    batch_sharding,
+    initial_parameters,
+    initial_state,
+    make_train_step,
+)
+
+SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
+ROWS = flags.DEFINE_integer("rows", 8, "Rows a step.")
+LENGTH = flags.DEFINE_integer("length", 1024, "Tokens of a row.")
+STEPS = flags.DEFINE_integer("steps", 5, "Steps timed, after two that warm up.")
+REMAT = flags.DEFINE_enum("remat", "none", ["none", "full"], "What the backward recomputes.")
+SCAN = flags.DEFINE_bool("scan_layers", True, "Run the layers by a scan, or unrolled.")
+
+
+def random_batch(model: ModelConfig, rows: int, length: int, packed: bool) -> Batch:
+    """Rows of one segment, or packed with log-normal lengths (median 270, as Code-Feedback's)."""
+    random = np.random.default_rng(0)
+
+    def example(size: int) -> Example:
+        return Example(
+            random.integers(0, model.vocab_size, size, dtype=np.int32),
+            np.ones(size, np.float32),
+        )
+
+    sizes = np.full(rows, length)
+    if packed:
+        sizes = np.exp(random.normal(np.log(270), 0.8, 64 * rows * length // 270))
+        sizes = np.clip(sizes.astype(int), 16, length)
+    filled = list(pack((example(size) for size in sizes), length))[:rows]
+    return {name: np.stack([row[name] for row in filled]) for name in filled[0]}
+
+
+def measure(model: ModelConfig, packed: bool) -> tuple[float, float, float]:
+    """Median seconds of a step, its tokens and its floating-point operations."""
+    dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    recipe = Recipe(
+        model=model,
+        data=DataConfig(("random",), "random", "deepseek-coder", length=LENGTH.value),
+        train=TrainConfig(batch_size=ROWS.value, steps=100, logits_chunk=LENGTH.value // 4),
+        compute=ComputeConfig(dtype, REMAT.value, SCAN.value),
+    )
+    mesh = make_mesh(recipe.mesh)
+    optimizer = make_optimizer(recipe.train, model, recipe.train.steps)
+    state = initial_state(initial_parameters(recipe, mesh), recipe, optimizer, mesh)
+    step = make_train_step(recipe, optimizer, mesh)
+    batch = jax.device_put(
+        random_batch(model, ROWS.value, LENGTH.value, packed), batch_sharding(mesh)
+    )
+    seconds = []
+    for _ in range(STEPS.value + 2):
+        start = time.perf_counter()
+        state, metrics = step(state, batch)
+        metrics = jax.device_get(metrics)
+        seconds.append(time.perf_counter() - start)
+    operations = training_flops(model, float(metrics["tokens"]), float(metrics["attended"]))
+    return float(np.median(seconds[2:])), float(metrics["tokens"]), operations
+
+
+def peer_seconds() -> float | None:
+    """Median seconds of transformers' step at the same shape, or ``None`` where it is absent."""
+    if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
+        return None
+    names = ("shape", "rows", "length", "steps")
+    command = [f"--{name}={flags.FLAGS[name].value}" for name in names]
+    result = subprocess.run(
+        [sys.executable, "-m", "benchmarks.transformers_train", *command],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return json.loads(result.stdout)["seconds"]
+
+
+def main() -> None:
+    """Measures the peer, then ours, and prints the table."""
+    model = SHAPES[SHAPE.value]
+    theirs = peer_seconds()
+    device = jax.devices()[0]
+    print(f"{jax.device_count()} x {device.device_kind}, shape {SHAPE.value}, ", end="")
+    print(f"{ROWS.value} rows of {LENGTH.value}, remat {REMAT.value}")
+    peak = peak_flops(device.device_kind, "bfloat16")
+    tokens = ROWS.value * LENGTH.value
+    print(f"{'':32}{'tokens/s':>12}{'MFU':>8}{'ratio':>8}")
+    if theirs is None:
+        print(f"{'transformers':32}{'not installed':>12}")
+    else:
+        print(f"{'transformers, one segment a row':32}{tokens / theirs:12,.0f}{'':8}{1:8.2f}")
+    for name, packed in (("ocijax, one segment a row", False), ("ocijax, packed rows", True)):
+        seconds, counted, operations = measure(model, packed)
+        share = operations / seconds / (peak * jax.device_count()) if peak else None
+        utilisation = f"{share:8.1%}" if share else f"{'n/a':>8}"
+        ratio = f"{counted / seconds / (tokens / theirs):8.2f}" if theirs else f"{'n/a':>8}"
+        print(f"{name:32}{counted / seconds:12,.0f}{utilisation}{ratio}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,58 @@
+"""The peer of `benchmarks.train`: Hugging Face transformers' training step, as JSON on stdout.
+
+Run by `benchmarks.train` in a process of its own, so that neither holds the other's memory. Rows
+hold one segment: transformers' own attention does not keep packed conversations apart.
+"""
+
+import json
+import time
+
+import torch
+from absl import app, flags
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from benchmarks.shapes import SHAPES
+
+SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
+ROWS = flags.DEFINE_integer("rows", 8, "Rows a step.")
+LENGTH = flags.DEFINE_integer("length", 1024, "Tokens of a row.")
+STEPS = flags.DEFINE_integer("steps", 5, "Steps timed, after two that warm up.")
+
+
+def main(_) -> None:
+    """Prints the median seconds of a step."""
+    shape = SHAPES[SHAPE.value]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_float32_matmul_precision("high")
+    config = LlamaConfig(
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.num_hidden_layers,
+        num_attention_heads=shape.num_attention_heads,
+        num_key_value_heads=shape.num_key_value_heads,
+        head_dim=shape.head_dim,
+        max_position_embeddings=shape.max_position_embeddings,
+        use_cache=False,
+    )
+    with torch.device(device):
+        model = LlamaForCausalLM._from_config(config, attn_implementation="sdpa")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, fused=device == "cuda")
+    tokens = torch.randint(0, shape.vocab_size, (ROWS.value, LENGTH.value), device=device)
+    seconds = []
+    for _ in range(STEPS.value + 2):
+        start = time.perf_counter()
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            loss = model(input_ids=tokens, labels=tokens).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        loss.item()
+        seconds.append(time.perf_counter() - start)
+    timed = sorted(seconds[2:])
+    print(json.dumps({"seconds": timed[len(timed) // 2]}))
+
+
+if __name__ == "__main__":
+    app.run(main)
