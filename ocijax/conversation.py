@@ -166,19 +166,26 @@ def summarize_problems(problems: Sequence[str]) -> str:
 
 
 def write_conversations(path: str | Path, conversations: Iterable[Conversation]) -> int:
-    """Writes a JSONL file (and its folder), whole or not at all; returns the number of rows."""
+    """Writes a JSONL file (and its folder), whole or not at all; returns the number of rows.
+
+    Raises:
+      InputError: it cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     count = 0
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(unfinished, "w", encoding="utf-8") as file:
             for conversation in conversations:
                 file.write(json.dumps(_row(conversation), ensure_ascii=False) + "\n")
                 count += 1
         os.replace(unfinished, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write it: {error.strerror}") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            unfinished.unlink(missing_ok=True)
     return count
 
 

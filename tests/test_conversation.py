@@ -65,6 +65,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"data\.jsonl: cannot write it"):
+        write_conversations(tmp_path / "file" / "data.jsonl", [])
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [

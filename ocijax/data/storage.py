@@ -98,13 +98,16 @@ def new_folder(output: str | Path) -> Iterator[Path]:
     Whatever ends the program before leaves nothing under that name.
 
     Raises:
-      InputError: ``output`` exists already.
+      InputError: ``output`` exists already, or cannot be made.
     """
     output = Path(output)
     if output.exists():
         raise InputError(f"{output} exists already: remove it or choose another --output")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except OSError as error:
+        raise InputError(f"{output}: cannot make it: {error.strerror}") from error
     try:
         yield unfinished
         unfinished.chmod(0o755)

@@ -70,6 +70,15 @@ def test_a_failure_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_output_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(InputError, match="packed: cannot make it"),
+        new_folder(tmp_path / "file" / "packed"),
+    ):
+        pass
+
+
 def test_until_it_is_complete_the_folder_has_another_name(tmp_path):
     with new_folder(tmp_path / "packed"):
         assert not (tmp_path / "packed").exists()
