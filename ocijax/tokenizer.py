@@ -93,7 +93,9 @@ class SentencePieceTokenizer:
                 if piece.type == kinds.USER_DEFINED:
                     symbols.append(piece.piece)
             self._bytes.append(content)
-        self._symbols = re.compile("|".join(map(re.escape, symbols))) if symbols else None
+        # In a piece's spelling a space is U+2581; the library takes either for it.
+        spellings = [re.escape(symbol).replace("▁", "[ ▁]") for symbol in symbols]
+        self._symbols = re.compile("|".join(spellings)) if spellings else None
 
     def encode(self, text: str) -> list[int]:
         """See `Tokenizer.encode`."""
@@ -119,11 +121,11 @@ class HuggingFaceTokenizer:
 
     def __init__(self, config: dict[str, Any], name: str):
         self.name = name
-        added = [dict(token) for token in config.get("added_tokens") or []]
-        for token in added:
-            token["special"] = bool(token["special"] or _MARKER.fullmatch(token["content"]))
-        config, self.text_prefix = _without_prefix(config)
         try:
+            added = [dict(token) for token in config.get("added_tokens") or []]
+            for token in added:
+                token["special"] = bool(token["special"] or _MARKER.fullmatch(token["content"]))
+            config, self.text_prefix = _without_prefix(config)
             self._tokenizer = tokenizers.Tokenizer.from_str(
                 json.dumps({**config, "added_tokens": added})
             )

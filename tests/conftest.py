@@ -40,7 +40,7 @@ def tiny_sentencepiece() -> bytes:
         remove_extra_whitespaces=False,
         split_digits=True,
         control_symbols=["<｜begin▁of▁sentence｜>", "<|EOT|>"],  # noqa: RUF001
-        user_defined_symbols=["<|marker|>", "▁▁▁▁"],
+        user_defined_symbols=["<|marker|>", "<|two▁words|>", "▁▁▁▁"],
         minloglevel=2,
     )
     return model.getvalue()

@@ -171,6 +171,12 @@ def test_a_tokenizer_json_keeps_special_spellings_as_text_whether_flagged_or_not
     assert tokenizer.decode(ids) == f"a{token}b"
 
 
+def test_a_special_token_spelled_with_spaces_stays_text(tiny):
+    ids = tiny.encode("<|two words|>")
+    assert tiny.special_id("<|two▁words|>") not in ids
+    assert tiny.decode(ids) == "<|two words|>"
+
+
 def test_ordinary_added_tokens_are_found_in_text(recovered):
     tokenizer = recovered["deepseek-coder"]
     assert tokenizer.encode("ü") == [32009]
@@ -227,6 +233,7 @@ def test_a_folder_with_both_files_gives_its_tokenizer_json(tiny_sentencepiece, t
         ("tokenizer.json", b"{", "not JSON"),
         ("tokenizer.json", b"[]", "not a tokenizer.json"),
         ("tokenizer.json", b"{}", "not a tokenizer.json"),
+        ("tokenizer.json", b'{"added_tokens": [{}]}', "not a tokenizer.json"),
     ],
 )
 def test_a_damaged_file_is_refused_by_name(tmp_path, name, content, problem):
