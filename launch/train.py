@@ -12,12 +12,14 @@ WORKDIR/tensorboard and WORKDIR/metrics.jsonl, checkpoints to WORKDIR/checkpoint
 import dataclasses
 import signal
 import sys
+from pathlib import Path
 
 from absl import flags, logging
 from ml_collections import config_flags
 from tqdm import tqdm
 
 from ocijax.configuration import from_mapping
+from ocijax.errors import InputError
 from ocijax.program import run
 from ocijax.train.config import Recipe
 from ocijax.train.rows import load_rows
@@ -80,11 +82,19 @@ class Interruption:
         return self._received
 
 
+def read_recipe() -> Recipe:
+    """The recipe that --config and its overrides give."""
+    path = config_flags.get_config_filename(flags.FLAGS["config"])
+    if not Path(path).is_file():
+        raise InputError(f"--config={path}: there is no such file")
+    return from_mapping(Recipe, flags.FLAGS.config)
+
+
 def main() -> None:
     """Reads the recipe, trains and says how it ended."""
     # Orbax logs every thread's traceback of a failure that we report in one line.
     logging.set_verbosity(logging.FATAL)
-    recipe = from_mapping(Recipe, flags.FLAGS.config)
+    recipe = read_recipe()
     stop = Interruption()
     rows = load_rows(recipe)
     if rows.counts is not None:

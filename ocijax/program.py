@@ -1,6 +1,7 @@
 """How a command-line program starts: absl flags in, one line out for bad input."""
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 
@@ -25,4 +26,20 @@ def run(main: Callable[[], None]) -> None:
             return 1
         return 0
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    """absl's parser; what `ml_collections.config_flags` raises besides becomes one line too."""
+    try:
+        return app.parse_flags_with_usage(arguments)
+    except (AttributeError, KeyError) as error:
+        text = str(error)
+        named = re.search(r'Did you mean "(.+)" instead of "(.+)"', text)
+        near, unknown = named.groups() if named else ("", text.strip("\"'"))
+        fields = (argument.split("=")[0] for argument in arguments)
+        flag = next((field for field in fields if unknown in field.split(".")), unknown)
+        remedy = f"did you mean {near}?" if near else "see the config file for those there are"
+        message = f"{flag}: the config has no field {unknown}; {remedy}"
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
