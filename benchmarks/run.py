@@ -1,0 +1,26 @@
+"""All benchmarks at sizes that fit the machine at hand: ``make bench``.
+
+Each is a program of its own with flags for other sizes, see ``python -m benchmarks.NAME --help``.
+"""
+
+import subprocess
+import sys
+
+SMALL = (
+    ("benchmarks.sandbox",),
+    ("benchmarks.train", "--shape=tiny", "--rows=16", "--length=256"),
+    ("benchmarks.sample", "--shape=tiny"),
+)
+
+
+def main() -> int:
+    """Runs them one after the other, so that none slows another; the worst exit status."""
+    worst = 0
+    for module, *arguments in SMALL:
+        print(f"\n{module}", flush=True)
+        worst = max(worst, subprocess.run([sys.executable, "-m", module, *arguments]).returncode)
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main())
