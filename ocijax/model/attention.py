@@ -44,13 +44,21 @@ def masked_attention(
     batch, length, heads, head_dim = query.shape
     groups = key.shape[2]
     wide = jnp.promote_types(query.dtype, jnp.float32)
+    # Heads before positions: products over the last two dimensions need no transposed copies.
     query = query.reshape(batch, length, groups, heads // groups, head_dim)
-    scores = jnp.einsum("blgrd,bsgd->bgrls", query, key, preferred_element_type=wide)
+    query = query.transpose(0, 2, 3, 1, 4)
+    key, value = key.transpose(0, 2, 1, 3), value.transpose(0, 2, 1, 3)
+    scores = jnp.einsum("bgrld,bgsd->bgrls", query, key, preferred_element_type=wide)
     scores = scores * jnp.asarray(head_dim**-0.5, wide)
     scores = jnp.where(mask[:, None, None], scores, jnp.finfo(wide).min)
-    weights = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
-    context = jnp.einsum("bgrls,bsgd->blgrd", weights, value)
-    return context.reshape(batch, length, heads, head_dim)
+    # The softmax is divided after the product, where there is less to divide.
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
+    context = jnp.einsum(
+        "bgrls,bgsd->bgrld", weights.astype(query.dtype), value, preferred_element_type=wide
+    )
+    context = context / weights.sum(axis=-1)[..., None]
+    context = context.transpose(0, 3, 1, 2, 4).reshape(batch, length, heads, head_dim)
+    return context.astype(query.dtype)
 
 
 def packed_mask(positions: jax.Array, segment_ids: jax.Array) -> jax.Array:

@@ -1,5 +1,6 @@
 """The decoder: embeddings, stacked layers run by a scan, final norm and output head."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,6 +44,17 @@ def rms_norm(array: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
     return ((wide * root).astype(array.dtype)) * scale.astype(array.dtype)
 
 
+def project(array: jax.Array, weight: jax.Array, inputs: int = 1) -> jax.Array:
+    """Matrix product of the last ``inputs`` dimensions with the first ones of ``weight``.
+
+    The dimensions before are flattened: with two of them, XLA on a CPU takes the gradient of the
+    weight through a transposed copy, at a quarter of the speed.
+    """
+    size = math.prod(weight.shape[:inputs])
+    product = array.reshape(-1, size) @ weight.reshape(size, -1)
+    return product.reshape(*array.shape[:-inputs], *weight.shape[inputs:])
+
+
 class DecoderLayer(nnx.Module):
     """Attention and gated MLP, each behind a norm and a residual; holds one layer or a stack."""
 
@@ -63,17 +75,17 @@ class DecoderLayer(nnx.Module):
         config = self.config
         normed = rms_norm(hidden, self.weight("attention_norm"), config.rms_norm_eps)
         query, key, value = (
-            jnp.einsum("blh,hnd->blnd", normed, self.weight(name))
-            for name in ("query", "key", "value")
+            project(normed, self.weight(name)) for name in ("query", "key", "value")
         )
         query, key = rotate(query, positions, config), rotate(key, positions, config)
         query = constrain(query, "batch", "length", "heads", "head_dim")
         context, state = attend(index, query, key, value, state)
-        hidden = hidden + jnp.einsum("blnd,ndh->blh", context, self.weight("output"))
+        hidden = hidden + project(context, self.weight("output"), inputs=2)
         normed = rms_norm(hidden, self.weight("mlp_norm"), config.rms_norm_eps)
-        inner = jax.nn.silu(normed @ self.weight("gate")) * (normed @ self.weight("up"))
+        gate, up = project(normed, self.weight("gate")), project(normed, self.weight("up"))
+        inner = jax.nn.silu(gate) * up
         inner = constrain(inner, "batch", "length", "intermediate")
-        hidden = hidden + inner @ self.weight("down")
+        hidden = hidden + project(inner, self.weight("down"))
         return constrain(hidden, "batch", "length", "width"), state
 
 

@@ -61,15 +61,15 @@ def cross_entropy(
         raise ValueError(f"chunks of {chunk} positions do not divide rows of {length}")
 
     def split(array):
-        array = array.reshape(rows, length // chunk, chunk, *array.shape[2:])
-        return jnp.moveaxis(array, 1, 0)
+        array = jnp.moveaxis(array.reshape(rows, length // chunk, chunk, *array.shape[2:]), 1, 0)
+        return array.reshape(length // chunk, rows * chunk, *array.shape[3:])
 
     return _chunked_sum(split(hidden), head, split(targets), split(weights))
 
 
 @jax.custom_vjp
 def _chunked_sum(hidden, head, targets, weights):
-    """`cross_entropy` over ``[chunks, rows, chunk, ...]``."""
+    """`cross_entropy` over ``[chunks, positions, ...]``."""
 
     def body(total, piece):
         return total + _chunk_loss(piece[0], head, *piece[1:])[0], None
@@ -79,7 +79,7 @@ def _chunked_sum(hidden, head, targets, weights):
 
 def _chunk_loss(hidden, head, targets, weights):
     """The sum for one chunk, with what its gradient needs: logits, their normaliser, the hits."""
-    logits = jnp.einsum("blh,hv->blv", hidden, head, preferred_element_type=weights.dtype)
+    logits = jnp.matmul(hidden, head, preferred_element_type=weights.dtype)
     normaliser = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
     # A comparison and not a gather: it stays local where the vocabulary is split over devices.
     hits = jnp.arange(logits.shape[-1]) == targets[..., None]
@@ -94,10 +94,8 @@ def _forward(hidden, head, targets, weights):
         loss, (logits, normaliser, hits) = _chunk_loss(hidden, head, targets, weights)
         errors = (jnp.exp(logits - normaliser) - hits) * weights[..., None]
         errors = errors.astype(hidden.dtype)
-        head_gradient += jnp.einsum(
-            "blh,blv->hv", hidden, errors, preferred_element_type=weights.dtype
-        )
-        return (total + loss, head_gradient), jnp.einsum("blv,hv->blh", errors, head)
+        head_gradient += jnp.matmul(hidden.T, errors, preferred_element_type=weights.dtype)
+        return (total + loss, head_gradient), errors @ head.T
 
     zeros = jnp.zeros((), weights.dtype), jnp.zeros(head.shape, weights.dtype)
     (total, head_gradient), hidden_gradient = jax.lax.scan(body, zeros, (hidden, targets, weights))
