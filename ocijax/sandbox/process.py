@@ -1,0 +1,331 @@
+"""Runs one job in a confined process: feeds it, drains it, watches the clock, has it killed."""
+
+import os
+import selectors
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ocijax.errors import InputError
+from ocijax.sandbox.capture import Capture
+from ocijax.sandbox.encoding import FRAME_BYTES, encode
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_START_SECONDS = 60.0
+_END_SECONDS = 30.0
+_FLOOD = 1024
+_CHUNK = 1 << 18
+
+
+class SandboxError(InputError):
+    """The host cannot give the isolation asked for; the message says why and what to do."""
+
+
+Cause = Literal["exit", "signal", "timeout", "output", "garbled", "done"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a process ended.
+
+    Attributes:
+      cause: ``exit`` and ``signal`` of its own accord; the others are why we stopped it: its time
+        was up, it printed too much, it wrote what is no frame, nothing more was wanted.
+      number: exit status or signal.
+      stdout: what was printed, and ``stderr``.
+      stderr: see ``stdout``.
+      seconds: from the start of the program to its end.
+    """
+
+    cause: Cause
+    number: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class Launcher:
+    """The process that forks ours, started at the first job and again if it has died."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._stop = lambda: None
+
+    def send(self, descriptors: list[int]) -> None:
+        """Hands over the six descriptors of a job."""
+        with self._lock:
+            try:
+                if self._socket is None:
+                    self._start()
+                socket.send_fds(self._socket, [b"j"], descriptors)
+            except OSError:
+                self._stop()
+                self._start()
+                socket.send_fds(self._socket, [b"j"], descriptors)
+
+    def _start(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        python = os.path.realpath(sys.executable)
+        process = subprocess.Popen(
+            [python, "-I", "-S", "-X", "utf8", str(_LAUNCHER)],
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            start_new_session=True,
+        )
+        theirs.close()
+        self._stop = weakref.finalize(self, _stop_launcher, self._socket, process)
+
+
+def _stop_launcher(connection: socket.socket, process: subprocess.Popen) -> None:
+    connection.close()  # at which it leaves
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def execute(
+    launcher: Launcher,
+    job: dict[str, Any],
+    *,
+    stdin: bytes,
+    wall_seconds: float,
+    output_bytes: int,
+    receive: Callable[[bytes, float], float | None],
+    cancelled: int,
+) -> Ending:
+    """Runs ``job`` and returns how it ended; nothing of it is left then.
+
+    Args:
+      launcher: where to run it.
+      job: what `launcher.py` reads.
+      stdin: what the program can read.
+      wall_seconds: until the first frame, or the end where none comes.
+      output_bytes: kept of stdout and of stderr; at 1024 times as much the program is stopped.
+      receive: called with each frame and the seconds since the one before (or the start); returns
+        the seconds for the next, or ``None`` when no more is wanted.
+      cancelled: descriptor that is readable once the job is to be given up.
+
+    Raises:
+      SandboxError: the process could not be confined, so that the program never ran.
+    """
+    mine, theirs = _open_pipes()
+    try:
+        launcher.send(theirs)
+    except OSError as error:
+        _close(mine)
+        raise SandboxError(f"cannot start the sandbox's launcher: {error}") from None
+    finally:
+        _close(theirs)
+    run = _Run(mine, job, stdin, output_bytes, receive, cancelled)
+    try:
+        return run.watch(wall_seconds)
+    finally:
+        run.close()
+
+
+def _open_pipes() -> tuple[list[int], list[int]]:
+    """Six pipes: stdin, stdout, stderr, results, control, status; our ends, then the other ends."""
+    mine, theirs = [], []
+    for index in range(6):
+        reading, writing = os.pipe()
+        ours_writes = index in (0, 4)
+        mine.append(writing if ours_writes else reading)
+        theirs.append(reading if ours_writes else writing)
+    for descriptor in mine:
+        os.set_blocking(descriptor, False)
+    return mine, theirs
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+class _Run:
+    """The descriptors of one job and what has come through them."""
+
+    def __init__(self, descriptors, job, stdin, output_bytes, receive, cancelled):
+        self._stdin, self._stdout, self._stderr, self._results, self._control, self._status = (
+            descriptors
+        )
+        body = encode(job)
+        self._outgoing = {
+            self._stdin: memoryview(stdin),
+            self._control: memoryview(len(body).to_bytes(8, "big") + body),
+        }
+        self._captures = {
+            self._stdout: Capture(output_bytes),
+            self._stderr: Capture(output_bytes),
+        }
+        self._flood = _FLOOD * output_bytes
+        self._receive = receive
+        self._cancelled = cancelled
+        self._frames = bytearray()
+        self._report = bytearray()
+        self._began: float | None = None
+        self._last = 0.0
+        self._deadline: float | None = time.monotonic() + _START_SECONDS
+        self._cause: Cause | None = None
+        self._selector = selectors.DefaultSelector()
+        for descriptor in self._outgoing:
+            self._selector.register(descriptor, selectors.EVENT_WRITE)
+        for descriptor in (*self._captures, self._results, self._status, cancelled):
+            self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def close(self) -> None:
+        """Closes every descriptor still open, which also has the process killed."""
+        open_ones = set(self._selector.get_map())
+        for key in list(open_ones - {self._cancelled}):
+            self._drop(key)
+        self._selector.close()
+        if self._control is not None:
+            os.close(self._control)
+
+    def watch(self, wall_seconds: float) -> Ending:
+        """Serves the process until it has ended."""
+        self._wall_seconds = wall_seconds
+        while self._status in self._selector.get_map():
+            wait = max(0.0, self._deadline - time.monotonic())
+            events = self._selector.select(wait)
+            for key, _ in events:
+                if key.fd in self._selector.get_map():
+                    self._serve(key.fd)
+            if not events:
+                self._expire()
+        return self._ending()
+
+    def _serve(self, descriptor: int) -> None:
+        if descriptor in self._outgoing:
+            self._feed(descriptor)
+        elif descriptor == self._cancelled:
+            self._selector.unregister(descriptor)
+            self._kill("done")
+        else:
+            self._read(descriptor)
+
+    def _feed(self, descriptor: int) -> None:
+        data = self._outgoing[descriptor]
+        try:
+            data = data[os.write(descriptor, data) :] if data else data
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            data = data[:0]
+        self._outgoing[descriptor] = data
+        if data:
+            return
+        if descriptor == self._control:
+            self._selector.unregister(descriptor)  # stays open: closing it kills
+        else:
+            self._drop(descriptor)
+
+    def _read(self, descriptor: int) -> None:
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            self._drop(descriptor)
+        elif descriptor == self._status:
+            self._report += data
+            if self._began is None and b"started\n" in self._report:
+                self._began = self._last = time.monotonic()
+                self._deadline = self._began + self._wall_seconds
+        elif descriptor == self._results:
+            self._collect(data)
+        else:
+            self._captures[descriptor].add(data)
+            if self._captures[descriptor].total > self._flood:
+                self._kill("output")
+
+    def _collect(self, data: bytes) -> None:
+        if self._cause is not None:
+            return
+        self._frames += data
+        while len(self._frames) >= 8:
+            length = int.from_bytes(self._frames[:8], "big")
+            if length > FRAME_BYTES + 1024:
+                self._kill("garbled")
+                return
+            if len(self._frames) < 8 + length:
+                return
+            frame = bytes(self._frames[8 : 8 + length])
+            del self._frames[: 8 + length]
+            now = time.monotonic()
+            began = self._last if self._began is not None else now
+            seconds = self._receive(frame, now - began)
+            if seconds is None:
+                self._kill("done")
+                return
+            self._last = now
+            self._deadline = time.monotonic() + seconds
+
+    def _expire(self) -> None:
+        if self._cause is not None:
+            raise SandboxError(
+                "the sandbox's launcher does not end a process: restart this program"
+            )
+        if self._began is None:
+            raise SandboxError(
+                f"a sandbox did not start within {_START_SECONDS:g} s: run fewer at a time"
+            )
+        self._kill("timeout")
+
+    def _kill(self, cause: Cause) -> None:
+        if self._cause is None:
+            self._cause = cause
+            if self._control in self._selector.get_map():
+                self._selector.unregister(self._control)
+            os.close(self._control)
+            self._control = None
+            self._deadline = time.monotonic() + _END_SECONDS
+
+    def _drop(self, descriptor: int) -> None:
+        self._selector.unregister(descriptor)
+        if descriptor == self._control:
+            self._control = None
+        os.close(descriptor)
+
+    def _ending(self) -> Ending:
+        ended = time.monotonic()
+        for descriptor in (self._results, *self._captures):
+            while descriptor in self._selector.get_map() and self._pending(descriptor):
+                self._read(descriptor)
+        lines = self._report.decode("utf-8", "backslashreplace").splitlines()
+        refusals = [line for line in lines if line.startswith("refused ")]
+        if refusals:
+            raise SandboxError(
+                f"the host forbids the sandbox's isolation ({refusals[0][8:]}): allow unprivileged "
+                'user namespaces, or choose isolation="limits", which is weaker'
+            )
+        cause, number = self._cause, 0
+        if cause is None:
+            cause, _, text = lines[-1].partition(" ") if lines else ("", "", "")
+            if cause not in ("exit", "signal"):
+                cause, text = "signal", "9"
+            number = int(text)
+        return Ending(
+            cause,
+            number,
+            self._captures[self._stdout].text(),
+            self._captures[self._stderr].text(),
+            ended - (self._began if self._began is not None else ended),
+        )
+
+    def _pending(self, descriptor: int) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            return bool(selector.select(0))

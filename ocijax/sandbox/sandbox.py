@@ -1,0 +1,354 @@
+"""Runs programs that nobody has read, in processes that can do nothing but compute."""
+
+import asyncio
+import importlib.util
+import os
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from ocijax.errors import InputError
+from ocijax.sandbox.encoding import EncodingError, Opaque, decode, encode
+from ocijax.sandbox.process import Ending, Launcher, execute
+from ocijax.sandbox.result import CallResult, ExecutionResult, Limits, Outcome, Status
+
+_ERROR_CHARACTERS = 32 << 10
+_STATUSES = ("ok", "error", "memory")
+
+
+class Sandbox:
+    """Runs programs, each in a process of its own, as many at a time as there are cores.
+
+    The process has no environment variable, no open file of ours, its own session, limits of the
+    kernel on time, memory, files and processes, and an empty directory to work in, which is gone
+    afterwards. At the level ``namespaces`` it also sees no other process, no network and of the
+    file system only the interpreter and the system's libraries, all read-only; it is an
+    unprivileged user without capabilities. The level ``limits`` takes away none of these: a
+    program can read what we can, and even kill us.
+
+    May be shared by threads and event loops; ``asyncio.run(sandbox.run(...))`` is fine.
+
+    Args:
+      limits: of every execution.
+      isolation: ``namespaces``, or ``limits`` for hosts that forbid those.
+      packages: names of installed packages that programs may import besides the standard library;
+        those that they depend on are to be named too.
+
+    Raises:
+      InputError: unknown isolation, or a package that is not installed.
+    """
+
+    def __init__(
+        self,
+        limits: Limits = Limits(),  # noqa: B008  frozen
+        isolation: Literal["namespaces", "limits"] = "namespaces",
+        packages: Iterable[str] = (),
+    ):
+        if isolation not in ("namespaces", "limits"):
+            raise InputError(f"isolation {isolation!r}: choose namespaces or limits")
+        self.limits = limits
+        self.isolation = isolation
+        self._packages = dict(place for name in packages for place in _places(name))
+        self._launcher = Launcher()
+        self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "sandbox")
+
+    async def run(
+        self, program: str, stdin: str = "", files: dict[str, str | bytes] | None = None
+    ) -> ExecutionResult:
+        """Runs ``program`` as a script, to its end or its limits.
+
+        Args:
+          program: Python source.
+          stdin: what it can read.
+          files: contents by relative path, there when it starts.
+
+        Raises:
+          SandboxError: the host cannot isolate it.
+          InputError: a file's path leads out of the working directory.
+        """
+        job = self._job(program, files=files or {})
+        ending = await self._execute(
+            job,
+            stdin=stdin.encode("utf-8", "surrogatepass"),
+            wall_seconds=self.limits.wall_seconds,
+            receive=(claim := _Claim(self.limits.wall_seconds)).receive,
+        )
+        status = _end_status(ending)
+        if status == "error" and claim.status == "memory":
+            status = "memory"
+        return ExecutionResult(
+            status=status,
+            stdout=ending.stdout,
+            stderr=ending.stderr,
+            exit_code=ending.number if ending.cause == "exit" else None,
+            signal=ending.number if ending.cause == "signal" else None,
+            wall_seconds=ending.seconds,
+            isolation=self.isolation,
+        )
+
+    async def call(
+        self,
+        program: str,
+        function: str,
+        inputs: Sequence[tuple[Any, ...]],
+        wall_seconds: float | Sequence[float] | None = None,
+        stop: Callable[[int, Outcome], bool] | None = None,
+    ) -> CallResult:
+        """Loads ``program`` and calls ``function`` on each of ``inputs``, in one process.
+
+        The program is a module named ``program``, so that ``if __name__ == "__main__"`` does not
+        hold. Values come back as plain data; see `ocijax.sandbox.encoding` for what that is.
+
+        Args:
+          program: Python source.
+          function: name that it defines.
+          inputs: positional arguments, plain data.
+          wall_seconds: limit of each input, or one for each; ``limits.wall_seconds`` where None.
+          stop: called with the index and outcome of each input, as they come; true ends the calls.
+
+        Raises:
+          SandboxError: the host cannot isolate it.
+          InputError: an input is no plain data, or there is not one limit for each.
+        """
+        if wall_seconds is None:
+            wall_seconds = self.limits.wall_seconds
+        if isinstance(wall_seconds, int | float):
+            wall_seconds = [wall_seconds] * len(inputs)
+        if len(wall_seconds) != len(inputs):
+            raise InputError(f"{len(wall_seconds)} wall limits for {len(inputs)} inputs")
+        job = self._job(program, function=function, inputs=_encode_inputs(inputs))
+        answers = _Answers(wall_seconds, stop)
+        ending = await self._execute(
+            job, stdin=b"", wall_seconds=self.limits.wall_seconds, receive=answers.receive
+        )
+        return answers.result(ending, self.isolation)
+
+    def _job(
+        self,
+        program: str,
+        function: str | None = None,
+        inputs: Sequence[bytes] = (),
+        files: dict[str, str | bytes] | None = None,
+    ) -> dict[str, Any]:
+        contents = {
+            _inside(path): content.encode() if isinstance(content, str) else content
+            for path, content in (files or {}).items()
+        }
+        limits = self.limits
+        return {
+            "program": program,
+            "function": function,
+            "inputs": list(inputs),
+            "files": contents,
+            "isolation": self.isolation,
+            "limits": (
+                limits.memory_bytes,
+                limits.cpu_seconds,
+                limits.file_bytes,
+                limits.processes,
+            ),
+            "visible": _interpreter(),
+            "mounted": self._packages,
+            "packages": ["/packages"] if self._packages else [],
+            "environment": {"OMP_NUM_THREADS": "1"} if self._packages else {},
+            "scratch_bytes": limits.file_bytes + sum(map(len, contents.values())),
+        }
+
+    async def _execute(self, job: dict[str, Any], **arguments) -> Ending:
+        reading, writing = os.pipe()
+        work = partial(
+            self._execute_in_thread,
+            job,
+            output_bytes=self.limits.output_bytes,
+            cancelled=reading,
+            **arguments,
+        )
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            os.write(writing, b"x")
+            await asyncio.wait([future])
+            raise
+        finally:
+            os.close(reading)
+            os.close(writing)
+
+    def _execute_in_thread(self, job: dict[str, Any], **arguments) -> Ending:
+        if self.isolation == "namespaces":
+            return execute(self._launcher, job, **arguments)
+        directory = tempfile.mkdtemp(prefix="sandbox-")
+        try:
+            for path, target in self._packages.items():
+                place = Path(directory + target)
+                place.parent.mkdir(exist_ok=True)
+                place.symlink_to(path)
+            scratch = f"{directory}/scratch"
+            os.mkdir(scratch, 0o700)
+            packages = [directory + path for path in job["packages"]]
+            return execute(
+                self._launcher, job | {"scratch": scratch, "packages": packages}, **arguments
+            )
+        finally:
+            _remove(directory)
+
+
+class _Claim:
+    """What a script's process says about its end; that wins it no time."""
+
+    def __init__(self, wall_seconds: float):
+        self.status = ""
+        self._left = wall_seconds
+
+    def receive(self, frame: bytes, seconds: float) -> float:
+        self.status = _outcome(frame, seconds).status
+        self._left -= seconds
+        return self._left
+
+
+class _Answers:
+    """Collects the frames of a call as outcomes: of loading first, then of each input."""
+
+    def __init__(self, wall_seconds: Sequence[float], stop):
+        self._wall_seconds = wall_seconds
+        self._stop = stop
+        self._load: Outcome | None = None
+        self._outcomes: list[Outcome] = []
+
+    def receive(self, frame: bytes, seconds: float) -> float | None:
+        outcome = _outcome(frame, seconds)
+        if self._load is None:
+            self._load = outcome
+            if outcome.status != "ok":
+                return None
+        else:
+            self._outcomes.append(outcome)
+            if self._stop is not None and self._stop(len(self._outcomes) - 1, outcome):
+                return None
+        reached = len(self._outcomes)
+        return self._wall_seconds[reached] if reached < len(self._wall_seconds) else None
+
+    def result(self, ending: Ending, isolation: str) -> CallResult:
+        if ending.cause != "done":
+            last = Outcome(_end_status(ending, "error"), None, _end_text(ending))
+            if self._load is None:
+                self._load = last
+            else:
+                self._outcomes.append(last)
+        load = self._load or Outcome("killed", None, "cancelled")
+        return CallResult(tuple(self._outcomes), load, ending.stdout, isolation)
+
+
+def _outcome(frame: bytes, seconds: float) -> Outcome:
+    """Reads one frame, which may be anything: the candidate's process can write there."""
+    try:
+        status, content = decode(frame)
+        if status not in _STATUSES or not isinstance(content, bytes if status == "ok" else str):
+            raise EncodingError("no such answer")
+        if status == "ok":
+            return Outcome("ok", decode(content), "", seconds)
+    except (ValueError, TypeError) as error:
+        return Outcome("error", None, f"unreadable answer ({error})", seconds)
+    text = content[:_ERROR_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+    return Outcome(status, None, text, seconds)
+
+
+def _end_status(ending: Ending, success: Status = "ok") -> Status:
+    if ending.cause == "exit":
+        return "error" if ending.number else success
+    if ending.cause == "signal":
+        return "timeout" if ending.number == signal.SIGXCPU else "killed"
+    return {"timeout": "timeout", "output": "output"}.get(ending.cause, "error")
+
+
+def _end_text(ending: Ending) -> str:
+    if ending.cause == "exit":
+        return f"the program ended its process with exit status {ending.number}"
+    if ending.cause == "signal":
+        if ending.number == signal.SIGXCPU:
+            return "the program used up its CPU time"
+        try:
+            name = signal.Signals(ending.number).name
+        except ValueError:
+            name = str(ending.number)
+        return f"the program's process was ended by signal {name}"
+    return {
+        "timeout": "the program ran out of time",
+        "output": "the program printed too much",
+        "garbled": "the program wrote into the channel of its answers",
+    }[ending.cause]
+
+
+def _encode_inputs(inputs: Sequence[tuple[Any, ...]]) -> list[bytes]:
+    encoded = []
+    for index, arguments in enumerate(inputs):
+        data = encode(tuple(arguments))
+        if b"O" in data and _has_opaque(decode(data)):
+            raise InputError(f"input {index} holds what is no plain data: {arguments!r:.200}")
+        encoded.append(data)
+    return encoded
+
+
+def _has_opaque(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_opaque, value.keys())) or any(map(_has_opaque, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_has_opaque, value))
+    return isinstance(value, Opaque)
+
+
+def _interpreter() -> tuple[str, ...]:
+    """The directories without which the interpreter does not run."""
+    executable = os.path.dirname(os.path.realpath(sys.executable))
+    prefixes = {os.path.realpath(path) for path in (sys.base_prefix, sys.base_exec_prefix)}
+    paths = (
+        prefixes
+        if any(executable.startswith(path) for path in prefixes)
+        else {*prefixes, executable}
+    )
+    return tuple(sorted(path for path in paths if path not in ("/", "/usr")))
+
+
+def _places(name: str) -> list[tuple[str, str]]:
+    """Where package ``name`` lies here, and where programs find it."""
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise InputError(f"package {name!r} is not installed: install it, or leave it out")
+    source = Path(spec.origin)
+    if spec.submodule_search_locations:
+        source = source.parent
+    libraries = source.with_name(f"{name}.libs")  # shared ones that a wheel brings along
+    return [
+        (os.path.realpath(path), f"/packages/{path.name}")
+        for path in (source, libraries)
+        if path.exists()
+    ]
+
+
+def _inside(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\0" in path:
+        raise InputError(f"file {path!r}: give a path inside the working directory")
+    return str(PurePosixPath(path))
+
+
+def _remove(directory: str) -> None:
+    """Removes ``directory``, also what has no permission bits left."""
+
+    def permit(function, path, _) -> None:
+        for place in (os.path.dirname(path), path):
+            if not os.path.islink(place):
+                os.chmod(place, stat.S_IRWXU)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+    shutil.rmtree(directory, onerror=permit)
