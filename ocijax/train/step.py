@@ -153,7 +153,7 @@ def make_train_step(
         seen = jnp.where(batch["segment_ids"] > 0, batch["positions"] + 1, 0)
         metrics = {
             "loss": loss / divisor,
-            "gradient_norm": optax.global_norm(gradient),
+            "gradient_norm": optax.tree.norm(gradient),
             "targets": weight,
             "tokens": (batch["segment_ids"] > 0).sum(),
             "attended": seen.astype(jnp.float32).sum(),

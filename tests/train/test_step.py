@@ -1,0 +1,137 @@
+import re
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from ocijax.errors import InputError
+from ocijax.model.config import ModelConfig
+from ocijax.sharding import MeshConfig, make_mesh
+from ocijax.train.optimizer import learning_rate_schedule, make_optimizer
+from ocijax.train.step import initial_parameters, initial_state, make_train_step
+from tests.train.conftest import random_batch
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return make_mesh(MeshConfig(), jax.devices()[:1])
+
+
+@pytest.fixture
+def begin(recipe, mesh):
+    """Gives the first state of a recipe, and its step."""
+
+    def make(recipe=recipe):
+        optimizer = make_optimizer(recipe.train, recipe.model, recipe.train.steps)
+        state = initial_state(initial_parameters(recipe, mesh), recipe, optimizer, mesh)
+        return state, make_train_step(recipe, optimizer, mesh)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def batch(recipe):
+    return random_batch(4, recipe.data.length, recipe.model.vocab_size)
+
+
+def test_four_micro_batches_give_the_step_of_one_batch(recipe, change, begin, batch):
+    # Rows of very different weight: a mean of means would not do.
+    batch = {**batch, "loss_weights": batch["loss_weights"] * [[1], [0.1], [0], [3]]}
+    batch["loss_weights"] = batch["loss_weights"].astype(np.float32)
+    results = []
+    for parts in (1, 4):
+        state, step = begin(change(recipe, micro_batches=parts))
+        results.append(step(state, batch))
+    (whole, metrics), (parted, parted_metrics) = jax.device_get(results)
+    for name, value in metrics.items():
+        np.testing.assert_allclose(parted_metrics[name], value, rtol=1e-5, err_msg=name)
+    # The first moment is the gradient times 1 - b1: what Adam's division would hide.
+    moments = [jax.tree.leaves(state.optimizer) for state in (whole, parted)]
+    for one, other in zip(*moments, strict=True):
+        assert np.linalg.norm(one - other) <= 1e-5 * np.linalg.norm(one)
+
+
+def test_the_step_compiles_exactly_once(begin, batch):
+    state, step = begin()
+    for _ in range(4):
+        state, _ = step(state, batch)
+    assert step._cache_size() == 1
+
+
+def test_the_loss_falls(begin, batch):
+    state, step = begin()
+    losses = []
+    for _ in range(8):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_a_batch_without_targets_changes_nothing_but_the_counters(begin, batch):
+    state, step = begin()
+    before = jax.device_get(state.parameters)
+    after, metrics = step(state, {**batch, "loss_weights": np.zeros_like(batch["loss_weights"])})
+    assert metrics["loss"] == 0
+    assert metrics["gradient_norm"] == 0
+    jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(after.parameters))
+
+
+def test_metrics_count_tokens_and_the_pairs_they_attend_to(begin, batch):
+    state, step = begin()
+    _, metrics = step(state, batch)
+    segments = [
+        np.count_nonzero(row == segment)
+        for row in batch["segment_ids"]
+        for segment in range(1, row.max() + 1)
+    ]
+    assert metrics["tokens"] == sum(segments)
+    assert metrics["attended"] == sum(size * (size + 1) // 2 for size in segments)
+    assert metrics["targets"] == batch["loss_weights"].sum()
+
+
+def test_clipping_bounds_the_update_but_not_the_reported_norm(recipe, change, begin, batch):
+    _, metrics = (lambda state, step: step(state, batch))(*begin(change(recipe, clip_norm=0.0)))
+    state, step = begin(change(recipe, clip_norm=1e-3))
+    state, clipped = step(state, batch)
+    assert clipped["gradient_norm"] == pytest.approx(float(metrics["gradient_norm"]))
+    moments = [leaf for leaf in jax.tree.leaves(state.optimizer) if leaf.ndim]
+    first = moments[: len(moments) // 2]
+    norm = np.sqrt(sum(float((leaf**2).sum()) for leaf in first)) / (1 - recipe.train.b1)
+    assert norm == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_batch_that_does_not_divide_is_refused(recipe, mesh):
+    recipe = replace(recipe, train=replace(recipe.train, batch_size=6, micro_batches=2))
+    mesh = jax.sharding.AbstractMesh((2, 2, 1), mesh.axis_names, axis_types=tuple(mesh.axis_types))
+    optimizer = make_optimizer(recipe.train, recipe.model, 1)
+    message = "batch_size (6) must be a multiple of micro_batches (2) times the 4 devices"
+    with pytest.raises(InputError, match=re.escape(message)):
+        make_train_step(recipe, optimizer, mesh)
+
+
+def test_learning_rate_warms_up_linearly_and_falls_by_a_cosine(recipe, change):
+    config = change(recipe, learning_rate=1.0, warmup_fraction=0.1).train
+    rates = [float(learning_rate_schedule(config, 100)(step)) for step in range(100)]
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10, rtol=1e-6)
+    np.testing.assert_allclose(
+        rates[9:], [(1 + np.cos(np.pi * done / 91)) / 2 for done in range(91)], atol=1e-6
+    )
+
+
+def test_weight_decay_spares_the_norms(recipe, change, begin, batch):
+    silent = {**batch, "loss_weights": np.zeros_like(batch["loss_weights"])}
+    state, step = begin(change(recipe, weight_decay=0.1))
+    before = jax.device_get(state.parameters)
+    after = jax.device_get(step(state, silent)[0].parameters)
+    assert np.array_equal(before["final_norm"], after["final_norm"])
+    assert np.abs(after["embedding"]).sum() < np.abs(before["embedding"]).sum()
+
+
+def test_a_mesh_that_does_not_divide_the_model_is_refused_by_name(recipe):
+    mesh = jax.sharding.AbstractMesh(
+        (1, 1, 8), ("data", "fsdp", "tensor"), axis_types=(jax.sharding.AxisType.Auto,) * 3
+    )
+    small = ModelConfig(**{**vars(recipe.model), "vocab_size": 352, "num_attention_heads": 4})
+    with pytest.raises(InputError, match="mesh axis tensor of 8 devices does not divide the 4"):
+        make_train_step(replace(recipe, model=small), make_optimizer(recipe.train, small, 1), mesh)
