@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from ocijax.conversation import summarize_problems
 from ocijax.errors import InputError
+from ocijax.json_lines import summarize_problems
 
 
 def refuse_or_report(problems: Sequence[str], *, skip: bool) -> None:

@@ -5,22 +5,19 @@ On disk they are JSON lines, the format of Code-Feedback:
 ``source`` and ``metadata`` may be absent and other fields are passed over.
 """
 
-import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ocijax.errors import InputError
+from ocijax.json_lines import scan_rows, summarize_problems, write_rows
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[str, ...] = ("system", "user", "assistant")
 
 RepeatedUser = Literal["refuse", "merge"]
 """What becomes of user turns in a row: an error, or one turn, joined by an empty line."""
-
-_PROBLEMS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -119,28 +116,14 @@ def scan_conversations(
 ) -> tuple[list[Conversation], list[str]]:
     """The conversations of a JSONL file, and every malformed row as ``file:line: what is wrong``.
 
-    Empty lines are passed over.
-
     Raises:
       InputError: the file cannot be read.
     """
-    conversations, problems = [], []
-    try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-                    default_id = f"{Path(path).name}:{number}"
-                    conversations.append(parse_conversation(row, default_id, repeated_user))
-                except InputError as error:
-                    problems.append(f"{path}:{number}: {error}")
-                except (ValueError, RecursionError) as error:
-                    problems.append(f"{path}:{number}: not JSON: {error}")
-    except OSError as error:
-        raise InputError(f"{path}: cannot read it: {error.strerror}") from error
-    return conversations, problems
+
+    def parse(row: Any, number: int) -> Conversation:
+        return parse_conversation(row, f"{Path(path).name}:{number}", repeated_user)
+
+    return scan_rows(path, parse)
 
 
 def read_conversations(
@@ -158,38 +141,8 @@ def read_conversations(
     return conversations
 
 
-def summarize_problems(problems: Sequence[str]) -> str:
-    """One line with the first few problems and the number of those left out."""
-    shown = "; ".join(problems[:_PROBLEMS_SHOWN])
-    left_out = len(problems) - _PROBLEMS_SHOWN
-    return f"{shown}; and {left_out} more malformed rows" if left_out > 0 else shown
-
-
-def write_conversations(path: str | Path, conversations: Iterable[Conversation]) -> int:
-    """Writes a JSONL file (and its folder), whole or not at all; returns the number of rows.
-
-    Raises:
-      InputError: it cannot be written.
-    """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    count = 0
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "w", encoding="utf-8") as file:
-            for conversation in conversations:
-                file.write(json.dumps(_row(conversation), ensure_ascii=False) + "\n")
-                count += 1
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot write it: {error.strerror}") from error
-    finally:
-        if path.parent.is_dir():
-            unfinished.unlink(missing_ok=True)
-    return count
-
-
-def _row(conversation: Conversation) -> dict[str, Any]:
+def conversation_to_row(conversation: Conversation) -> dict[str, Any]:
+    """The conversation as one JSON row; `parse_conversation` reads it back."""
     row: dict[str, Any] = {
         "id": conversation.id,
         "messages": [
@@ -201,3 +154,8 @@ def _row(conversation: Conversation) -> dict[str, Any]:
     if conversation.metadata:
         row["metadata"] = dict(conversation.metadata)
     return row
+
+
+def write_conversations(path: str | Path, conversations: Iterable[Conversation]) -> int:
+    """Writes a JSONL file (and its folder), whole or not at all; returns the number of rows."""
+    return write_rows(path, map(conversation_to_row, conversations))

@@ -10,9 +10,9 @@ from ocijax.conversation import (
     RepeatedUser,
     parse_conversation,
     scan_conversations,
-    summarize_problems,
 )
 from ocijax.errors import InputError
+from ocijax.json_lines import summarize_problems
 
 
 def scan_sources(

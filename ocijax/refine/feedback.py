@@ -1,8 +1,7 @@
 """Words what happened when a program ran, as the user turn that a model is to read.
 
-The label is that of the OpenCodeInterpreter demo (arXiv 2402.14658). What went wrong comes first and
-in words, a failing test's own message before its values: a reader who stops early has read the
-most useful part.
+The label is that of the OpenCodeInterpreter demo (arXiv 2402.14658). What went wrong comes first,
+in words, a failing test's own message before its values: who stops early has read the best part.
 """
 
 from ocijax.judge.task import TestCase

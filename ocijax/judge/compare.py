@@ -1,0 +1,139 @@
+"""Whether an output is right: EvalPlus's rules (github.com/evalplus/evalplus, 0.3.1), by oracle.
+
+The rules see plain data only, decoded in our process, so no ``__eq__`` of a candidate is asked.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ocijax.judge.task import Suite, TestCase
+from ocijax.sandbox.encoding import Digest, digest
+
+_RELATIVE = 1e-7
+_FLOATS_ATOL = 1e-6
+
+
+def is_right(suite: Suite, case: TestCase, actual: Any) -> bool:
+    """Whether ``actual`` is what the suite's oracle accepts for this case.
+
+    Args:
+      suite: gives the oracle and the tolerance.
+      case: the call and what was expected.
+      actual: plain data; `Digest` where the output was too large to send.
+    """
+    if isinstance(case.expected, Digest) or isinstance(actual, Digest):
+        one, other = (
+            value if isinstance(value, Digest) else digest(value)
+            for value in (case.expected, actual)
+        )
+        return one == other
+    try:
+        return bool(ORACLES[suite.oracle](case.arguments, actual, case.expected, suite.atol))
+    except (TypeError, ValueError, OverflowError, ArithmeticError, RecursionError):
+        # Outputs of the wrong kind cannot be compared: they are wrong.
+        return False
+
+
+def equal(arguments: Sequence[Any], actual: Any, expected: Any, atol: float) -> bool:
+    """``==``; where floats are expected or a tolerance is given, also nearly equal.
+
+    Nearly: same type, same length, and ``numpy.allclose`` with a relative tolerance of 1e-7.
+    """
+    del arguments
+    if actual == expected:
+        return True
+    if atol == 0 and _is_floats(expected):
+        atol = _FLOATS_ATOL
+    if atol == 0 or type(actual) is not type(expected):
+        return False
+    if isinstance(expected, list | tuple) and len(actual) != len(expected):
+        return False
+    return bool(np.allclose(actual, expected, rtol=_RELATIVE, atol=atol))
+
+
+def _is_floats(value: Any) -> bool:
+    if isinstance(value, list | tuple) and value:
+        return all(isinstance(item, float) for item in value)
+    return isinstance(value, float)
+
+
+def _anything(arguments, actual, expected, atol) -> bool:
+    return True
+
+
+def _same_set(arguments, actual, expected, atol) -> bool:
+    return set(actual) == set(expected)
+
+
+def _not_none(arguments, actual, expected, atol) -> bool:
+    return actual == expected if isinstance(actual, bool) else expected == (actual is not None)
+
+
+def _root(arguments, actual, expected, atol) -> bool:
+    """HumanEval/32: any root of the polynomial will do."""
+    [coefficients] = arguments
+    value = sum(factor * math.pow(actual, power) for power, factor in enumerate(coefficients))
+    return abs(value) <= atol
+
+
+def _zero_too(arguments, actual, expected, atol) -> bool:
+    """Mbpp/295: whether a number divides itself is open for 0 and 1."""
+    return equal(arguments, actual, expected, atol) or actual == 0
+
+
+def _upright_height(arguments, actual, expected, atol) -> bool:
+    """Mbpp/581: the height may be taken as that of the pyramid, not of its side."""
+    base, height = arguments
+    surface = round(base**2 + 2 * base * math.sqrt((base / 2) ** 2 + height**2))
+    return equal(arguments, actual, expected, atol) or abs(actual - surface) <= atol
+
+
+def _digit_by_digit(arguments, actual, expected, atol) -> bool:
+    """Mbpp/558: digits may be compared place by place."""
+    width = max(len(str(number)) for number in arguments)
+    one, other = (str(number).zfill(width) for number in arguments)
+    distance = sum(abs(int(a) - int(b)) for a, b in zip(one, other, strict=True))
+    return equal(arguments, actual, expected, atol) or actual == distance
+
+
+Oracle = Callable[[Sequence[Any], Any, Any, float], bool]
+
+ORACLES: dict[str, Oracle] = {
+    "equal": equal,
+    "anything": _anything,
+    "same_set": _same_set,
+    "not_none": _not_none,
+    "root": _root,
+    "zero_too": _zero_too,
+    "upright_height": _upright_height,
+    "digit_by_digit": _digit_by_digit,
+}
+"""``(arguments, actual, expected, atol) -> right`` by the name that a `Suite` gives."""
+
+EVALPLUS_ORACLES = {
+    "humaneval": {"find_zero": "root"},
+    "mbpp": {
+        "are_equivalent": "anything",
+        "sum_div": "zero_too",
+        "surface_Area": "upright_height",
+        "digit_distance_nums": "digit_by_digit",
+        **dict.fromkeys(("check_str", "text_match_three", "text_starta_endb"), "not_none"),
+        **dict.fromkeys(
+            (
+                "similar_elements",
+                "find_char_long",
+                "common_in_nested_lists",
+                "extract_singly",
+                "larg_nnum",
+                "intersection_array",
+                "find_dissimilar",
+                "Diff",
+            ),
+            "same_set",
+        ),
+    },
+}
+"""Oracles of EvalPlus's special cases, by benchmark and entry point."""
