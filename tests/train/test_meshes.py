@@ -41,4 +41,4 @@ def test_each_mesh_compiles_its_step_exactly_once(runs):
 
 
 def test_no_parameter_is_left_replicated(runs):
-    assert {name: run["replicated"] for name, run in runs[0].items()} == dict.fromkeys(runs[0], [])
+    assert not any(run["replicated"] for run in runs[0].values())

@@ -1,0 +1,145 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from ocijax.data.storage import new_folder, write_metadata, write_rows
+from ocijax.errors import InputError
+from ocijax.train.checkpoint import load_model
+from ocijax.train.metrics import read_metrics
+from ocijax.train.rows import load_rows
+from ocijax.train.trainer import train
+
+
+@pytest.fixture(scope="module")
+def finished(recipe, tmp_path_factory):
+    """A workdir after an undisturbed run, what was observed, and how it ended."""
+    workdir, seen = tmp_path_factory.mktemp("finished"), []
+    return workdir, seen, train(recipe, workdir, observe=seen.append)
+
+
+def losses(workdir):
+    """Loss by step; each step is there once."""
+    rows = [row for row in read_metrics(workdir / "metrics.jsonl") if "loss" in row]
+    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
+    return [row["loss"] for row in rows]
+
+
+def test_every_step_is_in_the_metrics(finished):
+    workdir, _, _ = finished
+    values = losses(workdir)
+    assert len(values) == 12
+    assert values[-1] < values[0] - 0.5
+    row = read_metrics(workdir / "metrics.jsonl")[3]
+    assert {"learning_rate", "gradient_norm", "targets", "tokens"} < row.keys()
+
+
+def test_evaluation_loss_comes_at_intervals_and_at_the_end(finished):
+    workdir, _, ended = finished
+    rows = [row for row in read_metrics(workdir / "metrics.jsonl") if "evaluation_loss" in row]
+    assert [row["step"] for row in rows] == [6, 12]
+    assert rows[1]["evaluation_loss"] == ended.evaluation_loss < rows[0]["evaluation_loss"]
+
+
+def test_progress_is_observed_from_the_first_step_to_the_last(finished):
+    _, seen, ended = finished
+    assert (seen[0].step, seen[0].steps, seen[0].report) == (0, 12, None)
+    assert seen[-1] == ended
+    assert ended.step == 12
+    assert ended.report.tokens_per_second > 0
+    assert ended.report.mfu is None, "nobody knows the peak of this processor"
+
+
+def test_tensorboard_has_the_curves(finished):
+    assert list((finished[0] / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_the_checkpoint_holds_the_trained_model(finished, recipe):
+    model = load_model(finished[0])
+    assert model.config == recipe.model
+    assert model.template.name == "llama-2"
+
+
+def test_mfu_is_given_where_the_peak_is(recipe, change, tmp_path):
+    ended = train(change(recipe, steps=6, peak_flops=1e12), tmp_path)
+    assert 0 < ended.report.mfu < 1
+
+
+def test_stopped_and_run_again_gives_the_undisturbed_curve_bit_for_bit(
+    finished, recipe, change, tmp_path
+):
+    asked = iter([False] * 6 + [True])
+    stopped = train(recipe, tmp_path, stop=lambda: next(asked))
+    assert (stopped.step, stopped.evaluation_loss is None) == (7, False)
+    ended = train(recipe, tmp_path)
+    assert losses(tmp_path) == losses(finished[0])
+    assert ended.evaluation_loss == finished[2].evaluation_loss
+
+
+def test_a_finished_run_does_nothing_more(finished, recipe):
+    workdir, _, _ = finished
+    before = (workdir / "metrics.jsonl").read_bytes()
+    assert train(recipe, workdir).step == 12
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_workdir_of_another_recipe_is_refused_by_the_differing_field(finished, recipe, change):
+    message = f"^{finished[0]}: belongs to a run with config.train.learning_rate=0.01, not 0.02"
+    with pytest.raises(InputError, match=message):
+        train(change(recipe, learning_rate=0.02), finished[0])
+
+
+def test_what_changes_no_result_may_change(finished, recipe, change):
+    assert train(change(recipe, log_every=1, checkpoints_kept=1), finished[0]).step == 12
+
+
+def test_other_data_under_the_same_name_is_refused(finished, recipe):
+    rows = load_rows(recipe)
+    with pytest.raises(InputError, match="gives 1 rows, but gave"):
+        train(recipe, finished[0], rows=rows._replace(train=rows.train[:1]))
+
+
+def test_epochs_give_the_number_of_steps(recipe, change, tmp_path):
+    rows = load_rows(recipe)
+    short = change(recipe, steps=0, epochs=2, evaluate_every=0)
+    seen = []
+    train(short, tmp_path, rows=rows, observe=seen.append, stop=lambda: True)
+    assert seen[0].steps == len(rows.train) * 2 // recipe.train.batch_size
+
+
+def test_too_few_rows_for_a_batch_are_refused(recipe, change, tmp_path):
+    with pytest.raises(InputError, match=r"packed rows do not fill one batch.*batch_size is 4096"):
+        train(change(recipe, steps=0, epochs=1, batch_size=4096), tmp_path)
+    assert not list(tmp_path.iterdir()), "a refused run leaves nothing"
+
+
+def test_training_starts_from_another_checkpoint(finished, recipe, change, tmp_path):
+    ended = train(change(recipe, steps=1, initial_checkpoint=str(finished[0])), tmp_path)
+    assert ended.report.loss < losses(finished[0])[0] - 0.5
+
+
+def test_a_packed_folder_trains_like_the_conversations_it_was_packed_from(
+    finished, recipe, tmp_path
+):
+    rows = load_rows(recipe)
+    with new_folder(tmp_path / "packed") as folder:
+        for split, part in (("train", rows.train), ("holdout", rows.evaluation)):
+            write_rows(folder, split, part)
+        settings = {"length": 128, "template": "llama-2", "policy": "all"}
+        write_metadata(folder, {**settings, "splits": {"train": {}, "holdout": {}}})
+    data = replace(recipe.data, train=(str(tmp_path / "packed"),), holdout=0.0)
+    ended = train(replace(recipe, data=data), tmp_path / "run")
+    assert losses(tmp_path / "run") == losses(finished[0])
+    assert ended.evaluation_loss == finished[2].evaluation_loss
+    with pytest.raises(InputError, match="packed with length 128, but config.data.length is 64"):
+        load_rows(replace(recipe, data=replace(data, length=64)))
+
+
+def test_a_vocabulary_smaller_than_the_tokenizers_is_refused(recipe):
+    small = replace(recipe, model=replace(recipe.model, vocab_size=64))
+    with pytest.raises(InputError, match="has 340 tokens, but config.model.vocab_size is 64"):
+        load_rows(small)
+
+
+def test_config_json_is_the_recipe(finished):
+    assert json.loads((finished[0] / "config.json").read_text())["train"]["steps"] == 12
