@@ -4,7 +4,7 @@
 
 makes the data below and trains by this recipe; so does, once the data is there,
 
-    python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart/train
+    python -m launch.train --config=configs/quickstart.py --workdir=runs/quickstart/seed-0/train
 """
 
 from ml_collections import ConfigDict
@@ -30,10 +30,10 @@ def get_config() -> ConfigDict:
                 "tie_word_embeddings": False,
             },
             "data": {
-                "train": "runs/quickstart/data/train.jsonl",
-                "tokenizer": "runs/quickstart/data/tokenizer.model",
+                "train": "runs/quickstart/seed-0/data/conversations/train.jsonl",
+                "tokenizer": "runs/quickstart/seed-0/data/tokenizer.model",
                 "template": "llama-2",
-                "evaluation": "runs/quickstart/data/validation.jsonl",
+                "evaluation": "runs/quickstart/seed-0/data/conversations/validation.jsonl",
                 "holdout": 0.0,
                 "length": 256,
                 "policy": "all",

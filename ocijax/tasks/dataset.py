@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocijax.conversation import Conversation
+from ocijax.errors import InputError
 from ocijax.judge.task import Task
 from ocijax.refine.extract import extract_code
 from ocijax.sandbox.sandbox import Sandbox
 from ocijax.tasks.construction import build_tasks, input_pool
 from ocijax.tasks.conversations import repair_conversation
 from ocijax.tasks.execution import run_programs
-from ocijax.tasks.grammar import Instruction, instructions
+from ocijax.tasks.grammar import FEWEST_READINGS, Instruction, instructions
 
 SPLITS = ("test", "validation", "train")
 _INPUTS = 100
@@ -35,6 +36,17 @@ class Sizes:
     validation: int = 4
     train: int = 256
     first_answers: int = 2
+
+    def __post_init__(self):
+        """Raises InputError where a split would be empty, or there are too few first answers."""
+        for name in SPLITS:
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}: at least one instruction a family")
+        if not 1 <= self.first_answers <= FEWEST_READINGS:
+            raise InputError(
+                f"first_answers={self.first_answers}: from 1 to {FEWEST_READINGS}, as many as"
+                " every instruction has readings"
+            )
 
 
 @dataclass(frozen=True)

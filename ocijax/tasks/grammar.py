@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 ENTRY_POINT = "solve"
 
+FEWEST_READINGS = 4
+"""Every instruction has at least so many."""
+
 
 @dataclass(frozen=True)
 class Reading:

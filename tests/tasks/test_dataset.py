@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from ocijax.errors import InputError
 from ocijax.judge.checker import check, run_public
 from ocijax.refine.extract import extract_code
 from ocijax.refine.feedback import failure_feedback
@@ -111,3 +112,12 @@ def test_a_program_that_fails_is_reported(sandbox):
     program = "def solve(numbers):\n    return numbers[9]\n"
     with pytest.raises(RuntimeError, match="IndexError"):
         asyncio.run(run_programs(sandbox, [program], [[1]]))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [({"test": 0}, "test=0"), ({"first_answers": 0}, "first"), ({"first_answers": 5}, "1 to 4")],
+)
+def test_sizes_that_make_no_sense_are_refused(sizes, message):
+    with pytest.raises(InputError, match=message):
+        Sizes(**sizes)
