@@ -1,10 +1,10 @@
 """Forks a confined process for each job that comes in on a socket: a program of its own.
 
-Started once for each `Sandbox` by `ocijax.sandbox.process`, as ``python -I -S launcher.py``, so that
-a job costs a few forks instead of an interpreter's start. Standard library only, one thread, empty
-environment. Of each job three processes come: the *keeper*, which outlives the others and kills
-them when told to or when our parent is gone; the *first* process of the candidate's own process
-namespace, which reaps; and the *candidate*. Without namespaces the first process is left out.
+Started once for each `Sandbox` by `ocijax.sandbox.process`, as ``python -I -S launcher.py``, so
+that a job costs a few forks instead of an interpreter's start. Standard library only, one thread,
+empty environment. Of each job three processes come: the *keeper*, which outlives the others and
+kills them when told to or when our parent is gone; the *first* process of the candidate's own
+process namespace, which reaps; and the *candidate*. Without namespaces the first is left out.
 """
 
 import collections  # noqa: F401  imported once here, what most programs import

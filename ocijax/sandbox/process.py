@@ -20,6 +20,7 @@ from ocijax.sandbox.encoding import FRAME_BYTES, encode
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _START_SECONDS = 60.0
 _END_SECONDS = 30.0
+_TRANSFER_SECONDS = 5.0
 _FLOOD = 1024
 _CHUNK = 1 << 18
 
@@ -88,12 +89,9 @@ class Launcher:
 
 
 def _stop_launcher(connection: socket.socket, process: subprocess.Popen) -> None:
-    connection.close()  # at which it leaves
-    try:
-        process.wait(_END_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    connection.close()
+    process.kill()  # and the kernel all that it has forked
+    process.wait()
 
 
 def execute(
@@ -199,11 +197,14 @@ class _Run:
         self._wall_seconds = wall_seconds
         while self._status in self._selector.get_map():
             wait = max(0.0, self._deadline - time.monotonic())
-            events = self._selector.select(wait)
-            for key, _ in events:
-                if key.fd in self._selector.get_map():
-                    self._serve(key.fd)
-            if not events:
+            ready = [key.fd for key, _ in self._selector.select(wait)]
+            ready.sort(key=self._status.__ne__)  # that it started is known before what it answers
+            for descriptor in ready:
+                if descriptor in self._selector.get_map():
+                    self._serve(descriptor)
+            late = time.monotonic() - self._deadline
+            # A frame on its way was in time: it is we who are slow to read it.
+            if late >= (_TRANSFER_SECONDS if self._results in ready else 0.0):
                 self._expire()
         return self._ending()
 

@@ -1,0 +1,195 @@
+"""Functions called on inputs."""
+
+import asyncio
+
+import pytest
+
+from ocijax.errors import InputError
+from ocijax.sandbox import Digest, Limits, Sandbox, digest
+
+
+def test_each_input_has_its_outcome(runner):
+    program = """
+        def f(a, b):
+            if b == 0:
+                raise ValueError("no")
+            return a / b
+    """
+    result = runner.call(program, [(1, 2), (1, 0), (4.0, -2)])
+    assert [outcome.status for outcome in result.outcomes] == ["ok", "error", "ok"]
+    assert [outcome.value for outcome in result.outcomes] == [0.5, None, -2.0]
+    error = result.outcomes[1].error
+    assert error.startswith('Traceback (most recent call last):\n  File "<program>", line 4, in f')
+    assert error.endswith("ValueError: no")
+    assert result.isolation == runner.sandbox.isolation
+
+
+def test_the_program_is_not_the_main_module(runner):
+    program = """
+        if __name__ == "__main__":
+            raise SystemExit("ran as a script")
+        from dataclasses import dataclass
+        @dataclass
+        class Pair:
+            left: int
+        def f():
+            return Pair(3).left
+    """
+    assert runner.value(program) == 3
+
+
+@pytest.mark.parametrize(
+    ("program", "text"),
+    [
+        ("g = 1", "NameError: the program does not define f"),
+        ("f = 1", "TypeError: f is a int, not a function"),
+        ("def f(:", "SyntaxError"),
+        ("import nothing_of_that_name", "ModuleNotFoundError"),
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("import os; os._exit(0)", "the program ended its process with exit status 0"),
+        ("import os; os.abort()", "ended by signal SIGABRT"),
+        ("None.f", "AttributeError"),
+    ],
+)
+def test_a_program_that_cannot_be_loaded_says_why(runner, program, text):
+    result = runner.call(program, [()])
+    assert result.load.status in ("error", "killed")
+    assert text in result.load.error
+    assert result.outcomes == ()
+
+
+@pytest.mark.parametrize(
+    ("statement", "status", "text"),
+    [
+        ("os._exit(0)", "error", "exit status 0"),
+        ("os.kill(os.getpid(), 9)", "killed", "SIGKILL"),
+        ("ctypes.string_at(0)", "killed", "SIGSEGV"),
+        ("time.sleep(60)", "timeout", "out of time"),
+        ("[open(3, 'wb', closefd=False).write(b'\\xff' * 9999)]", "error", "channel"),
+    ],
+)
+def test_what_ends_the_process_is_the_outcome_of_the_input_it_happened_at(
+    runner, statement, status, text
+):
+    program = (
+        f"import ctypes, os, time\ndef f(x):\n    if x == 1:\n        {statement}\n    return x"
+    )
+    result = runner.call(program, [(0,), (1,), (2,)], wall_seconds=1.0)
+    assert [outcome.status for outcome in result.outcomes] == ["ok", status]
+    assert text in result.outcomes[1].error
+
+
+def test_leaving_by_exception_does_not_end_the_calls(runner):
+    program = """
+        import sys
+        def f(x):
+            if x == 0: sys.exit(0)
+            if x == 1: raise KeyboardInterrupt
+            if x == 2: raise GeneratorExit
+            if x == 3: raise MemoryError
+            return x
+    """
+    result = runner.call(program, [(index,) for index in range(5)])
+    statuses = [outcome.status for outcome in result.outcomes]
+    assert statuses == ["error", "error", "error", "memory", "ok"]
+    assert result.outcomes[0].error.endswith("SystemExit: 0")
+
+
+def test_the_wall_limit_is_of_each_input(runner):
+    program = "import time\ndef f(x):\n    time.sleep(x)\n    return x"
+    result = runner.call(program, [(0.3,), (0.3,), (0.3,)], wall_seconds=[2.0, 0.1, 2.0])
+    assert [outcome.status for outcome in result.outcomes] == ["ok", "timeout"]
+    result = runner.call(program, [(0.4,)] * 4, wall_seconds=1.2)
+    assert [outcome.status for outcome in result.outcomes] == ["ok"] * 4
+
+
+def test_a_limit_for_each_input_is_wanted(runner):
+    with pytest.raises(InputError, match="2 wall limits for 1 inputs"):
+        runner.call("", [()], wall_seconds=[1.0, 2.0])
+
+
+def test_calls_stop_when_told(runner):
+    seen = []
+    result = runner.call(
+        "def f(x): return x",
+        [(index,) for index in range(1000)],
+        stop=lambda index, outcome: seen.append((index, outcome.value)) or outcome.value == 3,
+    )
+    assert seen == [(0, 0), (1, 1), (2, 2), (3, 3)]
+    assert len(result.outcomes) == 4
+
+
+def test_what_is_printed_stays_apart_from_the_answers(runner):
+    result = runner.call("def f(x):\n    print('seen', x)\n    return x", [(1,), (2,)])
+    assert result.stdout == "seen 1\nseen 2\n"
+    assert [outcome.value for outcome in result.outcomes] == [1, 2]
+
+
+def test_inputs_cross_by_value(runner):
+    values = ([1, (2.5, None)], {"a": {1, 2}}, b"x", 2**100, "\ud800")
+    assert runner.value("def f(*x): return x", *values) == values
+
+
+def test_an_input_that_is_no_plain_data_is_refused(runner):
+    with pytest.raises(InputError, match="input 1 holds what is no plain data"):
+        runner.call("def f(x): return x", [(1,), ([object()],)])
+
+
+def test_a_large_answer_comes_as_its_digest(runner):
+    answer = runner.value("def f(n): return ['x' * n, 1]", 20_000_000)
+    assert isinstance(answer, Digest)
+    assert answer == digest(["x" * 20_000_000, 1])
+
+
+def test_a_long_message_is_cut_and_a_strange_one_escaped(runner):
+    program = """
+        def f(x):
+            if x:
+                raise ValueError("y" * 10_000_000)
+            raise type("E\\ud800", (Exception,), {})("\\ud800\\x00")
+    """
+    strange, long = runner.call(program, [(0,), (1,)]).outcomes
+    assert "\\ud800" in strange.error
+    strange.error.encode()
+    assert len(long.error) < 10_000
+
+
+def test_a_deep_recursion_shows_its_ends(runner):
+    result = runner.call("def f(x): return g(x)\ndef g(x): return f(x)", [(0,)])
+    assert "RecursionError" in result.outcomes[0].error
+    assert "more calls" in result.outcomes[0].error
+    assert len(result.outcomes[0].error) < 5000
+
+
+def test_many_calls_run_at_once_and_alone(runner):
+    async def all_of_them():
+        program = "def f(x): return x * 2"
+        calls = [runner.sandbox.call(program, "f", [(index,)]) for index in range(40)]
+        return await asyncio.gather(*calls)
+
+    results = asyncio.run(all_of_them())
+    assert [result.outcomes[0].value for result in results] == [2 * index for index in range(40)]
+
+
+def test_a_cancelled_call_leaves_room_for_the_next(runner):
+    async def cancel():
+        task = asyncio.create_task(runner.sandbox.run("while True: pass"))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert runner.run("print(1)").stdout == "1\n"
+
+
+def test_named_packages_can_be_imported_and_others_cannot(runner):
+    pytest.importorskip("numpy")
+    runner = runner.another(packages=["numpy"], limits=Limits())
+    assert runner.value("import numpy\ndef f(): return numpy.arange(3).sum()") == 3
+    assert "ModuleNotFoundError" in runner.call("import pytest", [()]).load.error
+
+
+def test_a_package_that_is_not_installed_is_refused():
+    with pytest.raises(InputError, match="not installed"):
+        Sandbox(packages=["nothing_of_that_name"])

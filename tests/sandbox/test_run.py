@@ -1,0 +1,117 @@
+"""Programs run as scripts."""
+
+import pytest
+
+from ocijax.errors import InputError
+
+
+def test_a_script_reads_its_input_and_prints(runner):
+    result = runner.run(
+        "print(input() + '!'); import sys; print('e', file=sys.stderr)", stdin="hi\n"
+    )
+    assert (result.status, result.exit_code, result.signal) == ("ok", 0, None)
+    assert (result.stdout, result.stderr) == ("hi!\n", "e\n")
+    assert result.isolation == runner.sandbox.isolation
+    assert 0 < result.wall_seconds < 3
+
+
+def test_a_script_is_the_main_module(runner):
+    assert runner.run("if __name__ == '__main__': print('main')").stdout == "main\n"
+
+
+def test_the_traceback_shows_the_programs_lines_and_no_others(runner):
+    program = "def g():\n    return 1 / 0\n\ng()\n"
+    result = runner.run(program)
+    assert (result.status, result.exit_code) == ("error", 1)
+    assert result.stderr.startswith(
+        'Traceback (most recent call last):\n  File "<program>", line 4'
+    )
+    assert "return 1 / 0" in result.stderr
+    assert result.stderr.endswith("ZeroDivisionError: division by zero\n")
+    assert result.stderr.count("File ") == 2
+
+
+def test_a_syntax_error_is_shown_with_its_line(runner):
+    result = runner.run("x = (\n")
+    assert result.status == "error"
+    assert 'File "<program>", line 1' in result.stderr
+    assert "SyntaxError" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "stderr"),
+    [
+        ("import sys; sys.exit(0)", 0, ""),
+        ("import sys; sys.exit(7)", 7, ""),
+        ("import sys; sys.exit('bad')", 1, "bad\n"),
+        ("import os; os._exit(3)", 3, ""),
+        ("raise KeyboardInterrupt", 1, None),
+    ],
+)
+def test_the_exit_status_is_the_scripts(runner, program, code, stderr):
+    result = runner.run(program)
+    assert result.exit_code == code
+    assert result.status == ("error" if code else "ok")
+    if stderr is not None:
+        assert result.stderr == stderr
+
+
+def test_a_signal_that_ends_it_is_named(runner):
+    result = runner.run("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert (result.status, result.exit_code, result.signal) == ("killed", None, 11)
+
+
+def test_files_are_there_and_leave_with_the_directory(runner):
+    program = """
+        import os
+        print(open("data/in.txt").read(), open("b.bin", "rb").read())
+        os.makedirs("locked/inner")
+        open("locked/inner/file", "w").close()
+        os.chmod("locked/inner", 0)
+        os.chmod("locked", 0)
+        print(os.getcwd())
+    """
+    result = runner.run(program, files={"data/in.txt": "text", "b.bin": b"\xff"})
+    assert result.stdout.splitlines()[0] == "text b'\\xff'"
+    assert runner.run("import os; print(os.listdir())").stdout == "[]\n"
+
+
+@pytest.mark.parametrize("path", ["/etc/x", "../x", "a/../../x", "", "a\0b"])
+def test_a_file_outside_the_directory_is_refused(runner, path):
+    with pytest.raises(InputError, match="inside the working directory"):
+        runner.run("", files={path: ""})
+
+
+def test_bytes_that_are_no_text_are_escaped(runner):
+    result = runner.run(r"import os; os.write(1, b'a\xff\x00b'); os.write(2, b'\xed\xa0\x80')")
+    assert result.stdout == "a\\xff\x00b"
+    assert result.stderr == "\\xed\\xa0\\x80"
+
+
+def test_a_long_output_keeps_its_head_and_tail(runner):
+    result = runner.run("print('begin'); print('x' * 300_000); print('end')")
+    assert result.status == "ok"
+    assert result.stdout.startswith("begin\nxxx")
+    assert result.stdout.endswith("xxx\nend\n")
+    assert "bytes left out" in result.stdout
+    assert len(result.stdout) < (64 << 10) + 100
+
+
+def test_a_program_may_hold_anything(runner):
+    assert runner.run("print('\ud800')").status == "error"
+    assert runner.run("print(1)\0").status == "error"
+    assert runner.run("print('ü')").stdout == "ü\n"
+
+
+def test_input_may_be_long_and_left_unread(runner):
+    assert runner.run("print(1)", stdin="x" * 1_000_000).stdout == "1\n"
+
+
+def test_threads_and_exit_handlers_have_their_turn(runner):
+    program = """
+        import atexit, threading, time
+        atexit.register(print, "exit")
+        threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+        print("main")
+    """
+    assert runner.run(program).stdout == "main\nthread\nexit\n"
