@@ -1,0 +1,1 @@
+"""Measures a model on a benchmark: protocols, durable results and their summary."""

@@ -1,0 +1,79 @@
+"""Benchmarks by name or file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocijax.errors import InputError
+from ocijax.judge import evalplus
+from ocijax.judge.task import Task, read_tasks
+from ocijax.sandbox.sandbox import Sandbox
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Tasks and where they come from.
+
+    Attributes:
+      name: ``humaneval``, ``mbpp``, or the file's name without its ending.
+      plus: what the base and plus tests together are called; ``None`` where there is no plus.
+      version: MD5 of the file, unpacked.
+      tasks: those selected, in the file's order.
+    """
+
+    name: str
+    plus: str | None
+    version: str
+    tasks: Sequence[Task]
+
+
+async def load_benchmark(
+    name: str,
+    sandbox: Sandbox,
+    tasks: int | Sequence[str] | None = None,
+    observe: Callable[[int, int], None] = lambda done, total: None,
+) -> Benchmark:
+    """A benchmark, or the part of it that is wanted; nothing is computed for the rest.
+
+    Args:
+      name: ``humaneval``, ``mbpp``, or a file of tasks (see `ocijax.judge.task`).
+      sandbox: runs canonical solutions whose outputs are not known yet.
+      tasks: the first so many, or those of these ids; all by default.
+      observe: told how many tasks are ready, of how many.
+
+    Raises:
+      InputError: there is no such benchmark, file or task.
+    """
+    if name in evalplus.OVERRIDES:
+        path = evalplus.data_file(name)
+        version = evalplus.file_digest(path)
+        problems = _selected(evalplus.read_problems(name, path), tasks, path)
+        ready = 0
+
+        def count() -> None:
+            nonlocal ready
+            ready += 1
+            observe(ready, len(problems))
+
+        made = await evalplus.make_tasks(name, problems, version, sandbox, count)
+        return Benchmark(name, f"{name}+", version, made)
+    path = Path(name)
+    if not path.is_file():
+        known = ", ".join(evalplus.OVERRIDES)
+        raise InputError(f"benchmark {name!r}: neither one of {known} nor a file of tasks")
+    chosen = _selected(read_tasks(path), tasks, path)
+    plus = path.stem + "+" if any("plus" in task.suites for task in chosen) else None
+    return Benchmark(path.stem, plus, evalplus.file_digest(path), chosen)
+
+
+def _selected(items: Sequence[Any], wanted: int | Sequence[str] | None, path: Path) -> list[Any]:
+    """The first ``wanted`` items, or those of these ids, in the order of the file."""
+    if wanted is None:
+        return list(items)
+    if isinstance(wanted, int):
+        return list(items[:wanted])
+    known = {item.task_id for item in items}
+    if missing := [identifier for identifier in wanted if identifier not in known]:
+        raise InputError(f"{path}: has no task {missing[0]!r}")
+    return [item for item in items if item.task_id in set(wanted)]
