@@ -4,13 +4,19 @@ The label is that of the OpenCodeInterpreter demo (arXiv 2402.14658). What went 
 in words, a failing test's own message before its values: who stops early has read the best part.
 """
 
-from ocijax.judge.task import TestCase
+from ocijax.judge.checker import PublicResult
+from ocijax.judge.task import Task, TestCase
+from ocijax.sandbox.encoding import Digest, Opaque
 from ocijax.sandbox.result import ExecutionResult, Outcome
 
 LABEL = "Execution result:\n"
 
-LONGEST = 1000
-"""Characters of a feedback without its label; of a longer one head and tail are kept."""
+LONGEST = 1500
+"""Characters of a feedback without its label; of longer parts head and tail are kept."""
+
+_TROUBLE = LONGEST // 3
+_VALUE = LONGEST // 6
+_MARKED = 50  # what says how much was left out is shorter
 
 NO_CODE = "No code was found in the reply. Give the whole program in one Python code block."
 NOTHING_PRINTED = "The program ended without error and printed nothing."
@@ -18,12 +24,20 @@ TIMEOUT = "TimeoutError: the program took too long and was stopped."
 MEMORY = "MemoryError: the program used more memory than allowed."
 OUTPUT = "The program printed too much and was stopped."
 KILLED = "The program crashed: its process was killed."
+UNKNOWN = "The program failed without saying why."
 REFUSED = "The program was not run: the sandbox refused it."
 
 
 def no_code_feedback() -> str:
     """For a reply in which there is no program."""
     return LABEL + NO_CODE
+
+
+def public_feedback(task: Task, result: PublicResult) -> str:
+    """For a program that did not pass the tests that may be shown."""
+    if result.failure is None:
+        return load_feedback(result.load)
+    return failure_feedback(task.entry_point, *result.failure)
 
 
 def load_feedback(outcome: Outcome) -> str:
@@ -39,51 +53,66 @@ def failure_feedback(entry_point: str, test: TestCase, outcome: Outcome) -> str:
       test: the call and what it must give.
       outcome: what it gave.
     """
-    call = f"{entry_point}({', '.join(_shown(argument) for argument in test.arguments)})"
-    values = [f"Input: {call}", f"Expected: {_shown(test.expected)}"]
+    arguments = ", ".join(_shown(argument) for argument in test.arguments)
+    message = _middle_cut(test.message, _VALUE)
+    lines = [f"Input: {entry_point}({_middle_cut(arguments, _VALUE)})"]
+    lines.append(f"Expected: {_shown(test.expected)}")
     if outcome.status == "ok":
-        values.append(f"Actual: {_shown(outcome.value)}")
-        trouble = f"AssertionError: {test.message or 'wrong output'}"
+        lines.insert(0, f"AssertionError: {message or 'wrong output'}")
+        lines.append(f"Actual: {_shown(outcome.value)}")
     else:
-        trouble = "\n".join(filter(None, [_trouble(outcome), test.message]))
-    return _labelled("\n".join([trouble, *values]))
+        lines[:0] = [_trouble(outcome), message] if message else [_trouble(outcome)]
+    return _labelled("\n".join(lines))
 
 
 def run_feedback(result: ExecutionResult) -> str:
     """For a program that was run as it is, with no test: what it printed, or how it ended."""
-    printed = result.stdout.strip()
+    printed = _middle_cut(result.stdout.strip(), LONGEST - _TROUBLE - 2 * _MARKED)
     if result.status == "ok":
         return _labelled(printed or NOTHING_PRINTED)
-    trouble = _trouble(Outcome(result.status, None, result.stderr.strip()))
-    return _labelled("\n".join(filter(None, [printed, trouble])))
+    error = result.stderr.strip()
+    if result.status == "error" and not error:
+        error = f"The program ended with exit status {result.exit_code}."
+    trouble = _trouble(Outcome(result.status, None, error))
+    return _labelled(f"{printed}\n{trouble}" if printed else trouble)
 
 
 def _trouble(outcome: Outcome) -> str:
     """Why there is no value, in words; never empty."""
-    worded = {
-        "timeout": TIMEOUT,
-        "memory": MEMORY,
-        "output": OUTPUT,
-        "killed": KILLED,
-        "refused": REFUSED,
-    }
-    if outcome.status in worded:
-        return worded[outcome.status]
-    return outcome.error.strip() or "The program failed without saying why."
+    error = outcome.error.strip()
+    match outcome.status:
+        case "timeout":
+            text = TIMEOUT
+        case "memory":
+            text = MEMORY
+        case "output":
+            text = OUTPUT
+        case "refused":
+            text = REFUSED
+        case "killed":
+            text = f"{KILLED}\n{error}" if error else KILLED
+        case _:
+            text = error or UNKNOWN
+    return _middle_cut(text, _TROUBLE)
 
 
 def _shown(value: object) -> str:
+    match value:
+        case Digest():
+            return f"<a value of {value.length} bytes>"
+        case Opaque():
+            return _middle_cut(value.text or f"<a {value.type_name}>", _VALUE)
     try:
         text = repr(value)
     except ValueError:  # whole numbers have a limit of digits
-        text = f"<{type(value).__name__} too long to print>"
-    return _middle_cut(text, LONGEST // 4)
+        text = f"<a {type(value).__name__} too long to print>"
+    return _middle_cut(text, _VALUE)
 
 
 def _labelled(text: str) -> str:
     # Half of a surrogate pair is no text that a tokenizer can read.
     readable = text.encode("utf-8", "backslashreplace").decode()
-    return LABEL + _middle_cut(readable, LONGEST)
+    return LABEL + _middle_cut(readable, LONGEST - _MARKED)
 
 
 def _middle_cut(text: str, longest: int) -> str:
@@ -91,4 +120,4 @@ def _middle_cut(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     head, tail = longest * 2 // 3, longest // 3
-    return f"{text[:head]}\n[… {len(text) - head - tail} characters …]\n{text[-tail:]}"
+    return f"{text[:head]}\n[... {len(text) - head - tail} characters left out ...]\n{text[-tail:]}"
