@@ -3,8 +3,8 @@
 Linux only, through the C library. Every function acts on the calling process and cannot be undone.
 """
 
+import contextlib
 import ctypes
-import errno
 import os
 import resource
 import stat
@@ -67,45 +67,50 @@ def adopt_orphans() -> None:
     _control(_SET_SUBREAPER, 1)
 
 
-def enter_namespaces(visible: tuple[str, ...], mounted: dict[str, str], scratch_bytes: int) -> int:
+def enter_namespaces(
+    proc: int, visible: tuple[str, ...], mounted: dict[str, str], scratch_bytes: int
+) -> None:
     """Leaves the host's files, processes, network, IPC and name behind.
 
     The working directory becomes an empty scratch of its own, at ``/tmp`` and in memory; the next
     process forked is the first of its process namespace.
 
     Args:
+      proc: from `open_proc`.
       visible: host paths that stay readable, where they are, besides the system's libraries.
       mounted: further host paths, from where they are to where they shall be.
       scratch_bytes: size of the scratch directory.
-
-    Returns:
-      A descriptor of the host's ``/proc``, to be closed by `drop_privileges`.
     """
-    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     if os.geteuid() != 0:
         _enter_user_namespace(proc)
     _call("unshare", _NAMESPACES)
     _call("sethostname", b"sandbox", 7)
     _mount("none", "/", None, _REC | _PRIVATE)
-    owner = os.geteuid() or LEAST_PRIVILEGED
-    group = os.getegid() or LEAST_PRIVILEGED
     _build_view({path: path for path in visible} | mounted)
-    try:
-        _mount_scratch(scratch_bytes, owner, group)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        _mount_scratch(scratch_bytes, 0, 0)  # a root without other users
+    owner, group = _candidate_user(proc)
+    options = f"size={scratch_bytes},nr_inodes=16384,mode=700,uid={owner},gid={group}"
+    _mount("tmpfs", f"{_STAGE}/tmp", "tmpfs", _NOSUID | _NODEV, options)
     os.chdir(_STAGE)
     _call("pivot_root", b".", b".")
     _call("umount2", b".", _DETACH)
     os.chdir("/tmp")
-    return proc
 
 
-def _mount_scratch(size: int, owner: int, group: int) -> None:
-    options = f"size={size},nr_inodes=16384,mode=700,uid={owner},gid={group}"
-    _mount("tmpfs", f"{_STAGE}/tmp", "tmpfs", _NOSUID | _NODEV, options)
+def _candidate_user(proc: int) -> tuple[int, int]:
+    """User and group that a candidate is to have: ours, or nobody's where we are root.
+
+    A root that is the only user of its namespace (``unshare --map-root-user``) is some ordinary
+    user of the host, and stays.
+    """
+    user, group = os.geteuid(), os.getegid()
+    if user == 0 and all(_is_mapped(proc, name) for name in ("uid_map", "gid_map")):
+        return LEAST_PRIVILEGED, LEAST_PRIVILEGED
+    return user, group
+
+
+def _is_mapped(proc: int, name: str) -> bool:
+    ranges = [line.split() for line in _read(proc, f"self/{name}").splitlines()]
+    return any(int(first) <= LEAST_PRIVILEGED < int(first) + int(n) for first, _, n in ranges)
 
 
 def _build_view(shown: dict[str, str]) -> None:
@@ -170,19 +175,24 @@ def _enter_user_namespace(proc: int) -> None:
     _write(proc, "self/gid_map", f"{group or LEAST_PRIVILEGED} {group} 1")
 
 
-def drop_privileges(proc: int | None) -> None:
-    """Becomes an unprivileged user (where this is root in namespaces), for ever, without powers.
+def drop_privileges(proc: int, change_user: bool) -> None:
+    """Gives up every capability for ever, so that no program started later has any.
 
     Args:
-      proc: from `enter_namespaces`; ``None`` outside namespaces, where the user stays.
+      proc: from `open_proc`.
+      change_user: whether to become an unprivileged user in a namespace of its own that can have
+        no further ones; after `enter_namespaces` only.
     """
-    if proc is not None:
+    if change_user:
         if os.geteuid() == 0:
-            _become_nobody()
+            user, group = _candidate_user(proc)
+            if user != 0:
+                os.setgroups([])
+                os.setresgid(group, group, group)
+                os.setresuid(user, user, user)
             _control(_SET_DUMPABLE, 1)  # or /proc/self would belong to root
             _enter_user_namespace(proc)
         _write(proc, "sys/user/max_user_namespaces", "0")
-        os.close(proc)
     for capability in range(64):
         if _libc.prctl(_DROP_BOUND, ctypes.c_ulong(capability), 0, 0, 0) == -1:
             break  # past the last one, or not allowed to, which changes nothing below
@@ -191,20 +201,51 @@ def drop_privileges(proc: int | None) -> None:
     _control(_SET_NO_NEW_PRIVILEGES, 1)
 
 
-def _become_nobody() -> None:
-    try:
-        os.setgroups([])
-        os.setresgid(*[LEAST_PRIVILEGED] * 3)
-        os.setresuid(*[LEAST_PRIVILEGED] * 3)
-    except OSError as error:
-        # A root without other users (`unshare -r`) is an ordinary user of the host already.
-        if error.errno != errno.EINVAL and not _alone():
-            raise
+def expect_to_be_killed() -> None:
+    """Has the kernel end this process and its children first when the host's memory runs out."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
 
 
-def _alone() -> bool:
-    with open("/proc/self/uid_map") as mapping:
-        return mapping.read().split()[2:] == ["1"]
+def open_proc() -> int:
+    """Returns a descriptor of ``/proc``, which outlasts the loss of the host's files.
+
+    Raises:
+      OSError: there is none, or that of another process namespace.
+    """
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    if os.readlink("self", dir_fd=proc) != str(os.getpid()):
+        raise OSError("/proc is not that of this process namespace: mount it anew")
+    return proc
+
+
+def descendants(proc: int, pid: int) -> list[int]:
+    """Returns the processes below ``pid``, the nearest first."""
+    family = [pid]
+    for member in family:
+        with contextlib.suppress(OSError):
+            tasks = os.open(f"{member}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)
+            try:
+                for task in os.listdir(tasks):
+                    family += map(int, _read(tasks, f"{task}/children").split())
+            finally:
+                os.close(tasks)
+    return family[1:]
+
+
+def resident_bytes(proc: int, processes: list[int]) -> int:
+    """Memory that ``processes`` hold together, what they share counted once."""
+    total = 0
+    for pid in processes:
+        with contextlib.suppress(OSError, ValueError):
+            rollup = _read(proc, f"{pid}/smaps_rollup").split()
+            total += int(rollup[rollup.index("Pss:") + 1]) << 10
+    return total
+
+
+def _read(directory: int, path: str) -> str:
+    with open(os.open(path, os.O_RDONLY, dir_fd=directory)) as file:
+        return file.read()
 
 
 def _write(directory: int, path: str, text: str) -> None:

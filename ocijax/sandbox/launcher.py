@@ -31,6 +31,7 @@ from encoding import decode
 del sys.path[0]
 
 DESCRIPTORS = 256
+MEMORY_SECONDS = 0.05
 
 
 def serve(requests: socket.socket) -> None:
@@ -57,39 +58,44 @@ def _keep(stdin: int, stdout: int, stderr: int, results: int, control: int, stat
     """Runs one job to its end, reports how it ended and leaves."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     confinement.die_with_parent()
+    confinement.expect_to_be_killed()
     os.setsid()
     try:
         job = decode(_receive(control))
-        proc = None
-        if job["isolation"] == "namespaces":
-            proc = confinement.enter_namespaces(
-                job["visible"], job["mounted"], job["scratch_bytes"]
-            )
+        apart = job["isolation"] == "namespaces"
+        proc = confinement.open_proc()
+        keeper = os.getpid()
+        if apart:
+            confinement.enter_namespaces(proc, job["visible"], job["mounted"], job["scratch_bytes"])
         else:
             confinement.adopt_orphans()
             os.chdir(job["scratch"])
     except OSError as error:
-        _tell(status, f"refused {error}")
+        _tell(status, f"refused {error.strerror or error}")
         os._exit(1)
     child = os.fork()
     if child == 0:
         os.close(control)
         streams = (stdin, stdout, stderr, results)
-        if proc is None:
-            _become_candidate(job, streams, status)
-        _lead(job, proc, streams, status)
+        (_lead if apart else _become_candidate)(job, proc, streams, status)
     for descriptor in (stdin, stdout, stderr, results):
         os.close(descriptor)
     handle = os.pidfd_open(child)
-    select.select([handle, control], [], [])
-    if proc is None:
-        ended = os.waitpid(child, os.WNOHANG)
-        if ended[0]:
-            _tell_end(status, ended[1])
-        _kill_descendants()
-    else:
+    top = child if apart else keeper
+    while not select.select([handle, control], [], [], MEMORY_SECONDS)[0]:
+        family = confinement.descendants(proc, top)
+        # Of a single process the kernel bounds the memory.
+        if len(family) > 1 and confinement.resident_bytes(proc, family) > job["limits"][0]:
+            _tell(status, "memory 0")
+            break
+    if apart:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)  # returns when its whole namespace has ended
+    else:
+        pid, ended = os.waitpid(child, os.WNOHANG)
+        if pid:
+            _tell_end(status, ended)
+        _kill_descendants(proc)
     os._exit(0)
 
 
@@ -97,15 +103,15 @@ def _lead(job: dict, proc: int, streams: tuple[int, ...], status: int) -> None:
     """Is process 1: forks the candidate, reaps every orphan, ends with the candidate."""
     confinement.die_with_parent()
     try:
-        confinement.drop_privileges(proc)
+        confinement.drop_privileges(proc, change_user=True)
     except OSError as error:
-        _tell(status, f"refused {error}")
+        _tell(status, f"refused {error.strerror or error}")
         os._exit(1)
     confinement.die_with_parent()  # forgotten when the user changed
     confinement.hide_memory()
     child = os.fork()
     if child == 0:
-        _become_candidate(job, streams, status)
+        _become_candidate(job, proc, streams, status)
     for descriptor in streams:
         os.close(descriptor)
     while True:
@@ -115,18 +121,19 @@ def _lead(job: dict, proc: int, streams: tuple[int, ...], status: int) -> None:
             os._exit(0)
 
 
-def _become_candidate(job: dict, streams: tuple[int, ...], status: int) -> None:
+def _become_candidate(job: dict, proc: int, streams: tuple[int, ...], status: int) -> None:
+    """Runs the program, with nothing open but ``streams``."""
     os.setsid()
     try:
         if job["isolation"] == "limits":
-            confinement.drop_privileges(None)
+            confinement.drop_privileges(proc, change_user=False)
         for path, content in job["files"].items():
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             with open(path, "wb") as file:
                 file.write(content)
         confinement.set_limits(*job["limits"], DESCRIPTORS)
     except OSError as error:
-        _tell(status, f"refused {error}")
+        _tell(status, f"refused {error.strerror or error}")
         os._exit(1)
     _tell(status, "started")
     for target, descriptor in enumerate(streams):
@@ -153,10 +160,10 @@ def _receive(control: int) -> bytes:
     return bytes(data)
 
 
-def _kill_descendants() -> None:
+def _kill_descendants(proc: int) -> None:
     """Kills until none is left; orphans come to this process, so none escapes by forking twice."""
     while True:
-        for pid in _descendants(os.getpid()):
+        for pid in confinement.descendants(proc, os.getpid()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         try:
@@ -165,22 +172,6 @@ def _kill_descendants() -> None:
         except ChildProcessError:
             return
         select.select([], [], [], 0.001)
-
-
-def _descendants(ancestor: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    parent = int(file.read().rpartition(b")")[2].split()[1])
-            except OSError:
-                continue
-            children.setdefault(parent, []).append(int(name))
-    found = children.get(ancestor, [])
-    for pid in found:
-        found += children.get(pid, [])
-    return found
 
 
 def _tell_end(status: int, ended: int) -> None:

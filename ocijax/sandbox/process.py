@@ -29,7 +29,7 @@ class SandboxError(InputError):
     """The host cannot give the isolation asked for; the message says why and what to do."""
 
 
-Cause = Literal["exit", "signal", "timeout", "output", "garbled", "done"]
+Cause = Literal["exit", "signal", "memory", "timeout", "output", "garbled", "done"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Ending:
     """How a process ended.
 
     Attributes:
-      cause: ``exit`` and ``signal`` of its own accord; the others are why we stopped it: its time
-        was up, it printed too much, it wrote what is no frame, nothing more was wanted.
+      cause: ``exit`` and ``signal`` of its own accord; the others are why we stopped it: it and
+        those it forked held too much memory, its time was up, it printed too much, it wrote what
+        is no frame, nothing more was wanted.
       number: exit status or signal.
       stdout: what was printed, and ``stderr``.
       stderr: see ``stdout``.
@@ -315,7 +316,7 @@ class _Run:
         cause, number = self._cause, 0
         if cause is None:
             cause, _, text = lines[-1].partition(" ") if lines else ("", "", "")
-            if cause not in ("exit", "signal"):
+            if cause not in ("exit", "signal", "memory"):
                 cause, text = "signal", "9"
             number = int(text)
         return Ending(

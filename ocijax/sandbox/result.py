@@ -13,10 +13,11 @@ class Limits:
     Attributes:
       wall_seconds: of a `Sandbox.run`, or of each input of a `Sandbox.call`.
       cpu_seconds: of the whole process.
-      memory_bytes: address space of a process.
-      file_bytes: of one file written.
+      memory_bytes: address space of each process, and resident memory of all together.
+      file_bytes: of one file written; in namespaces, of all together.
       processes: processes and threads of the candidate.
-      output_bytes: kept of stdout, and of stderr: head and tail.
+      output_bytes: kept of stdout, and of stderr: head and tail. A program that prints 1024 times
+        as much is stopped.
     """
 
     wall_seconds: float = 10.0

@@ -265,7 +265,7 @@ def _end_status(ending: Ending, success: Status = "ok") -> Status:
         return "error" if ending.number else success
     if ending.cause == "signal":
         return "timeout" if ending.number == signal.SIGXCPU else "killed"
-    return {"timeout": "timeout", "output": "output"}.get(ending.cause, "error")
+    return ending.cause if ending.cause in ("timeout", "output", "memory") else "error"
 
 
 def _end_text(ending: Ending) -> str:
@@ -282,6 +282,7 @@ def _end_text(ending: Ending) -> str:
     return {
         "timeout": "the program ran out of time",
         "output": "the program printed too much",
+        "memory": "the program and the processes it started used up their memory",
         "garbled": "the program wrote into the channel of its answers",
     }[ending.cause]
 

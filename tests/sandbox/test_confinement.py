@@ -400,3 +400,60 @@ def _wait(condition):
 def test_an_unknown_isolation_is_refused():
     with pytest.raises(InputError, match="choose namespaces or limits"):
         Sandbox(isolation="none")
+
+
+def test_processes_share_one_memory_limit(runner):
+    program = """
+        import os, time
+        def f(count):
+            for _ in range(count):
+                if os.fork() == 0:
+                    held = bytearray(b"x") * (100 << 20)
+                    time.sleep(60)
+            time.sleep(60)
+    """
+    limited = runner.another(limits=Limits(wall_seconds=20.0, memory_bytes=300 << 20))
+    (outcome,) = limited.call(program, [(8,)]).outcomes
+    assert outcome.status == "memory"
+    assert limited.run("print(1)").stdout == "1\n"
+
+
+def test_a_host_that_forbids_namespaces_is_named_with_the_remedy():
+    program = """
+        import asyncio
+        from ocijax.errors import InputError
+        from ocijax.sandbox import Sandbox
+        open("/proc/sys/user/max_user_namespaces", "w").write("0")
+        try:
+            print(asyncio.run(Sandbox().run("")))
+        except InputError as error:
+            print(error)
+        print(asyncio.run(Sandbox(isolation="limits").run("")).isolation)
+    """
+    refusal, level = _in_user_namespace(program).splitlines()
+    assert refusal.startswith("the host forbids the sandbox's isolation (unshare: ")
+    assert 'isolation="limits"' in refusal
+    assert level == "limits"
+
+
+def test_a_root_without_other_users_can_confine():
+    program = """
+        import asyncio
+        from ocijax.sandbox import Sandbox
+        program = "import os; print(os.getuid(), os.listdir()); open('x', 'w')"
+        print(asyncio.run(Sandbox().run(program)).stdout)
+    """
+    assert _in_user_namespace(program).strip() == "65534 []"
+
+
+def _in_user_namespace(program):
+    """Output of ``program`` as the root, and only user, of a user namespace."""
+    unshare = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"]
+    try:
+        subprocess.run([*unshare, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this host forbids namespaces")
+    command = [*unshare, sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
