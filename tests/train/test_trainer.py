@@ -131,13 +131,13 @@ def test_a_packed_folder_trains_like_the_conversations_it_was_packed_from(
     ended = train(replace(recipe, data=data), tmp_path / "run")
     assert losses(tmp_path / "run") == losses(finished[0])
     assert ended.evaluation_loss == finished[2].evaluation_loss
-    with pytest.raises(InputError, match="packed with length 128, but config.data.length is 64"):
+    with pytest.raises(InputError, match=r"packed with length 128, but config\.data\.length is 64"):
         load_rows(replace(recipe, data=replace(data, length=64)))
 
 
 def test_a_vocabulary_smaller_than_the_tokenizers_is_refused(recipe):
     small = replace(recipe, model=replace(recipe.model, vocab_size=64))
-    with pytest.raises(InputError, match="has 340 tokens, but config.model.vocab_size is 64"):
+    with pytest.raises(InputError, match=r"has 340 tokens, but config\.model\.vocab_size is 64"):
         load_rows(small)
 
 
