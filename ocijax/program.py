@@ -1,11 +1,10 @@
 """How a command-line program starts: absl flags in, one line out for bad input."""
 
-import logging
 import re
 import sys
 from collections.abc import Callable
 
-from absl import app
+from absl import app, logging
 
 from ocijax.errors import InputError
 
@@ -17,8 +16,8 @@ def run(main: Callable[[], None]) -> None:
         if len(arguments) > 1:
             print(f"error: unexpected argument {arguments[1]!r}; see --help", file=sys.stderr)
             return 1
-        # It would tell every user of a CPU, one line a run, that there is no TPU.
-        logging.getLogger("jax").setLevel(logging.WARNING)
+        # JAX and Orbax would tell of every missing kind of device and every file read.
+        logging.set_verbosity(logging.WARNING)
         try:
             main()
         except InputError as error:
