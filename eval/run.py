@@ -1,4 +1,4 @@
-r"""Measures a model, or programs that were written elsewhere, on a benchmark.
+"""Measures a model, or programs that were written elsewhere, on a benchmark.
 
     python -m eval.run --checkpoint=runs/first --benchmark=humaneval --protocol=execution \
         --workdir=runs/first-humaneval
@@ -6,37 +6,100 @@ r"""Measures a model, or programs that were written elsewhere, on a benchmark.
 
 Protocols: `single` answers once; `execution` shows a program's run on the public tests and lets the
 model repair it; `resample`, the control, answers anew instead; `scrambled`, another control, shows
-another task's feedback. Run again, the same command goes on where it was. WORKDIR/results.jsonl has
-a row a task with its whole trajectory, WORKDIR/summary.json the rates with 95 % intervals.
+another task's feedback. Benchmarks are HumanEval+ and MBPP+ (HUMANEVAL_OVERRIDE_PATH and
+MBPP_OVERRIDE_PATH name EvalPlus's files, or else the eval extra downloads them) or a file of tasks,
+see ocijax/judge/task.py. Run again, the same command goes on where it was. WORKDIR/results.jsonl
+has a row a task with its whole trajectory, WORKDIR/summary.json the rates with 95 % intervals.
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
 
 from absl import flags
 from tqdm import tqdm
 
+from ocijax.conversation import Conversation
 from ocijax.errors import InputError
 from ocijax.evaluate.evaluation import evaluate, judge_samples
-from ocijax.evaluate.protocols import PROTOCOLS
+from ocijax.evaluate.protocols import PROTOCOLS, check_protocol
 from ocijax.evaluate.summary import SummaryRow, table
 from ocijax.judge.benchmark import Benchmark, load_benchmark
 from ocijax.judge.samples import read_samples
 from ocijax.program import run
-from ocijax.sample.settings import Generator, SamplingSettings
-from ocijax.sandbox.result import Limits
+from ocijax.sample.settings import Completion, SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
+
+
+class CheckpointGenerator:
+    """The model of a checkpoint, loaded when it is first asked; see `Generator`.
+
+    Args:
+      folder: of one step.
+      dtype: of the model; by default float32 on a CPU and bfloat16 elsewhere.
+      batch_size: most conversations answered at once.
+      tensor: devices that share each matrix; the others share the conversations.
+      observe: told how many more answers there are.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        dtype: str = "",
+        batch_size: int = 64,
+        tensor: int = 1,
+        observe: Callable[[int], None] = lambda finished: None,
+    ):
+        self._folder = folder
+        self._dtype = dtype
+        self._batch_size = batch_size
+        self._tensor = tensor
+        self._observe = observe
+
+    @cached_property
+    def _sampler(self):
+        # Neither judging samples nor going on with a run that is done needs JAX.
+        import jax
+
+        from ocijax.model.decoder import ComputeConfig
+        from ocijax.sample.sampler import Sampler
+        from ocijax.sharding import MeshConfig, make_mesh
+        from ocijax.train.checkpoint import load_model
+
+        dtype = self._dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
+        mesh = make_mesh(MeshConfig(tensor=self._tensor))
+        return Sampler(
+            *load_model(self._folder, mesh, dtype),
+            compute=ComputeConfig(dtype=dtype),
+            mesh=mesh,
+            max_batch=self._batch_size,
+            observe=self._observe,
+        )
+
+    def generate(
+        self, conversations: Sequence[Conversation], settings: SamplingSettings
+    ) -> list[Completion]:
+        """One completion for each conversation, in order."""
+        return self._sampler.generate(conversations, settings)
 
 
 class ProgressBar:
     """Shows ``done`` of ``total``; call it with both."""
 
-    def __init__(self, description: str, unit: str):
-        self._bar = tqdm(desc=description, unit=unit, total=0, dynamic_ncols=True)
+    def __init__(self, description: str):
+        self._bar = tqdm(desc=description, unit=" tasks", total=0, dynamic_ncols=True)
+        self._answers = 0
 
     def __call__(self, done: int, total: int) -> None:
         """Moves the bar."""
         self._bar.total = total
         self._bar.update(done - self._bar.n)
+
+    def answered(self, count: int) -> None:
+        """Shows that there are so many answers more."""
+        self._answers += count
+        self._bar.set_postfix_str(f"{self._answers} answers")
 
     def __enter__(self) -> "ProgressBar":
         return self
@@ -49,47 +112,53 @@ def selected_tasks(value: str) -> int | list[str] | None:
     """What --tasks says: the first so many, ids, or all.
 
     Raises:
-      InputError: it is neither.
+      InputError: it is a number less than 1.
     """
     if not value:
         return None
-    if value.isdecimal():
-        if int(value) == 0:
-            raise InputError("--tasks=0: give a number of tasks, or ids")
-        return int(value)
-    return [identifier.strip() for identifier in value.split(",")]
+    if not value.lstrip("-").isdecimal():
+        return [identifier.strip() for identifier in value.split(",") if identifier.strip()]
+    if int(value) < 1:
+        raise InputError(f"--tasks={value}: give a number of at least 1, or ids")
+    return int(value)
 
 
-def load_generator(checkpoint: str, dtype: str, batch_size: int) -> Generator:
-    """The sampler of a checkpoint; JAX is imported here and no earlier."""
-    import jax
+def check_flags(values: flags.FlagValues) -> None:
+    """Refuses flags that contradict each other, before anything is loaded.
 
-    from ocijax.model.decoder import ComputeConfig
-    from ocijax.sample.sampler import Sampler
-    from ocijax.train.checkpoint import load_model
-
-    if not dtype:
-        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    model = load_model(checkpoint, dtype=dtype)
-    return Sampler(*model, compute=ComputeConfig(dtype=dtype), max_batch=batch_size)
+    Raises:
+      InputError: names the flag.
+    """
+    if bool(values.checkpoint) == bool(values.samples):
+        raise InputError("give either --checkpoint=DIR or --samples=FILE")
+    if values.samples and values.protocol != "single":
+        raise InputError(
+            f"--protocol={values.protocol}: a samples file holds finished answers; only a "
+            "--checkpoint can repair them"
+        )
+    check_protocol(values.protocol, values.rounds, values.temperature)
 
 
 def _load(sandbox: Sandbox) -> Benchmark:
     values = flags.FLAGS
-    with ProgressBar("reference outputs", "task") as observe:
-        return asyncio.run(
-            load_benchmark(values.benchmark, sandbox, selected_tasks(values.tasks), observe)
-        )
+    wanted = selected_tasks(values.tasks)
+    with ProgressBar("reference outputs") as observe:
+        return asyncio.run(load_benchmark(values.benchmark, sandbox, wanted, observe))
 
 
 def _measure(sandbox: Sandbox) -> list[SummaryRow]:
+    from ocijax.train.checkpoint import checkpoint_folder
+
     values = flags.FLAGS
+    folder = checkpoint_folder(values.checkpoint)
     settings = SamplingSettings(
         values.max_new_tokens, values.temperature, values.top_p, values.seed, tuple(values.stop)
     )
-    generator = load_generator(values.checkpoint, values.dtype, values.batch_size)
     benchmark = _load(sandbox)
-    with ProgressBar(f"{benchmark.name} {values.protocol}", "task") as observe:
+    with ProgressBar(f"{benchmark.name} {values.protocol}") as bar:
+        generator = CheckpointGenerator(
+            folder, values.dtype, values.batch_size, values.tensor, bar.answered
+        )
         return evaluate(
             benchmark,
             values.protocol,
@@ -97,10 +166,10 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             sandbox,
             settings,
             values.workdir,
-            model=values.checkpoint,
+            model=str(folder),
             rounds=values.rounds,
             samples=values.samples_per_task,
-            observe=observe,
+            observe=bar,
         )
 
 
@@ -108,18 +177,17 @@ def _judge(sandbox: Sandbox) -> list[SummaryRow]:
     values = flags.FLAGS
     samples = read_samples(values.samples)
     benchmark = _load(sandbox)
-    with ProgressBar(f"{benchmark.name} samples", "sample") as observe:
+    with ProgressBar(f"{benchmark.name} samples") as bar:
         return judge_samples(
-            benchmark, samples, sandbox, values.workdir, source=values.samples, observe=observe
+            benchmark, samples, sandbox, values.workdir, source=values.samples, observe=bar
         )
 
 
 def main() -> None:
     """Measures and prints the table."""
     values = flags.FLAGS
-    if bool(values.checkpoint) == bool(values.samples):
-        raise InputError("give either --checkpoint=DIR or --samples=FILE")
-    sandbox = Sandbox(Limits(), isolation=values.isolation)
+    check_flags(values)
+    sandbox = Sandbox(isolation=values.isolation, packages=values.packages)
     print(table(_judge(sandbox) if values.samples else _measure(sandbox)))
 
 
@@ -128,7 +196,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("samples", "", "Programs to judge instead, in EvalPlus's format (JSONL).")
     flags.DEFINE_string("benchmark", None, "humaneval, mbpp, or a file of tasks.", required=True)
     flags.DEFINE_string("workdir", None, "Folder of the run; made where absent.", required=True)
-    flags.DEFINE_enum("protocol", "single", PROTOCOLS, "What the model sees.")
+    flags.DEFINE_enum("protocol", "single", list(PROTOCOLS), "What the model sees.")
     flags.DEFINE_string("tasks", "", "The first N tasks, or ids, with commas; all by default.")
     flags.DEFINE_integer("rounds", 2, "Most answers for a task.", lower_bound=1)
     flags.DEFINE_integer("samples_per_task", 1, "Trajectories for each task.", lower_bound=1)
@@ -137,8 +205,10 @@ if __name__ == "__main__":
     flags.DEFINE_float("top_p", 1.0, "Nucleus to draw from.", lower_bound=0.0, upper_bound=1.0)
     flags.DEFINE_integer("seed", 0, "Of the draws.")
     flags.DEFINE_multi_string("stop", [], "Text that ends an answer; may be repeated.")
-    flags.DEFINE_integer("batch_size", 64, "Tasks answered side by side.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 64, "Most answers written at once.", lower_bound=1)
+    flags.DEFINE_integer("tensor", 1, "Devices that share each matrix.", lower_bound=1)
     flags.DEFINE_enum("dtype", "", ["", "float32", "bfloat16"], "Of the model; by the device.")
+    flags.DEFINE_list("packages", [], "Installed packages that programs may import, say numpy.")
     flags.DEFINE_enum(
         "isolation",
         "namespaces",

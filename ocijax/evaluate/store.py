@@ -1,13 +1,15 @@
 """Results on disk: durable as they come, never twice, never mixed with another run's.
 
 WORKDIR/settings.json   what makes the run
+WORKDIR/answers.jsonl   one row a call of the generator, see ocijax.evaluate.record
 WORKDIR/results.jsonl   one row a task and sample
 WORKDIR/summary.json    see ocijax.evaluate.summary
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +19,87 @@ from ocijax.errors import InputError
 Row = dict[str, Any]
 
 
+class RowLog:
+    """A JSON lines file that grows; held by one process at a time.
+
+    Args:
+      path: made where absent; a last line that a killed run left half is cut off.
+
+    Raises:
+      InputError: another process holds the file, it cannot be opened, or a row is damaged.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        try:
+            self._file = open(path, "a+b")  # noqa: SIM115  open as long as this object
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{path}: another run is writing it; wait for its end") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot open it: {error.strerror}") from error
+        self._file.seek(0)
+        whole, newline, _ = self._file.read().rpartition(b"\n")
+        self._file.truncate(len(whole) + len(newline))
+        self.rows: list[Row] = []
+        for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
+            try:
+                self.rows.append(json.loads(line))
+            except ValueError as error:
+                raise InputError(f"{path}:{number}: damaged: {error}; choose another") from error
+
+    def append(self, row: Row) -> None:
+        """Adds a row; it is on disk when this returns.
+
+        Raises:
+          InputError: it cannot be written; the rows before are whole.
+        """
+        try:
+            self._file.write(json.dumps(row).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot write it: {error.strerror}") from error
+        self.rows.append(row)
+
+    def close(self) -> None:
+        """Lets others have the file."""
+        self._file.close()
+
+
 class ResultStore:
-    """The results of one run; begun anew, it goes on where it was.
+    """The results of one run; begun anew, it goes on where it was. Use as a context manager.
 
     Args:
       workdir: made where absent.
       settings: what makes the run, as JSON can hold it.
 
     Raises:
-      InputError: the workdir belongs to a run with other settings, or holds something else.
+      InputError: the workdir belongs to a run with other settings, or holds something else, or
+        another process is using it.
     """
 
     def __init__(self, workdir: str | Path, settings: Mapping[str, Any]):
         self.workdir = Path(workdir)
-        self._path = self.workdir / "results.jsonl"
         self._claim(json.loads(json.dumps(dict(settings))))
-        self.rows = self._read()
+        self.results = RowLog(self.workdir / "results.jsonl")
+        self.answers = RowLog(self.workdir / "answers.jsonl")
+
+    def __enter__(self) -> "ResultStore":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.results.close()
+        self.answers.close()
+
+    @property
+    def rows(self) -> list[Row]:
+        """The results so far, in the order in which they came."""
+        return self.results.rows
+
+    def finished(self) -> dict[tuple[str, int], Row]:
+        """The results so far by task id and sample."""
+        return {(row["task_id"], row["sample"]): row for row in self.rows}
 
     def _claim(self, settings: Mapping[str, Any]) -> None:
         path = self.workdir / "settings.json"
@@ -44,33 +111,13 @@ class ResultStore:
                     f"{name.removeprefix('run.')}={there!r}, not {here!r}; choose another"
                 )
             return
-        if self.workdir.is_dir() and any(self.workdir.iterdir()):
+        if self.workdir.exists() and (not self.workdir.is_dir() or any(self.workdir.iterdir())):
             raise InputError(f"--workdir={self.workdir}: holds files but no run; choose another")
-        self.workdir.mkdir(parents=True, exist_ok=True)
-        write_json(path, settings)
-
-    def _read(self) -> list[Row]:
-        """The rows so far; a last line that a killed run left half is cut off."""
-        if not self._path.exists():
-            return []
-        whole, newline, _ = self._path.read_bytes().rpartition(b"\n")
-        with open(self._path, "r+b") as file:
-            file.truncate(len(whole) + len(newline))
-        return [json.loads(line) for line in whole.split(b"\n") if line]
-
-    @property
-    def finished(self) -> set[tuple[str, int]]:
-        """Task id and sample of every row."""
-        return {(row["task_id"], row["sample"]) for row in self.rows}
-
-    def append(self, rows: Iterable[Row]) -> None:
-        """Adds rows; they are on disk when this returns."""
-        rows = list(rows)
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        self.rows += rows
+        try:
+            self.workdir.mkdir(parents=True, exist_ok=True)
+            write_json(path, settings)
+        except OSError as error:
+            raise InputError(f"--workdir={self.workdir}: cannot write: {error.strerror}") from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,5 +1,6 @@
 """Results in numbers: pass rates with 95 % intervals, as rows and as a table."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,11 +15,12 @@ class SummaryRow:
 
     Attributes:
       benchmark: ``humaneval``, ``humaneval+``, ``mbpp``, ``mbpp+`` or a file's name.
-      protocol: see `ocijax.evaluate.protocols`; ``samples`` for a samples file.
-      tasks: answers scored, one for each task and sample.
-      passed: of these, those that passed every test.
-      pass_rate: their share.
-      ci_low: lower end of its 95 % Wilson interval.
+      protocol: see `ocijax.evaluate.protocols`.
+      tasks: that were scored.
+      passed: of these, those whose answer passed every test; of several answers to a task, the
+        share that did.
+      pass_rate: ``passed / tasks``.
+      ci_low: lower end of its 95 % Wilson interval over tasks.
       ci_high: upper end.
       attempts: answers generated, those that did not score included.
       generated_tokens: in all of them.
@@ -27,7 +29,7 @@ class SummaryRow:
     benchmark: str
     protocol: str
     tasks: int
-    passed: int
+    passed: float
     pass_rate: float
     ci_low: float
     ci_high: float
@@ -42,19 +44,23 @@ def summarize(
     names = {"passed_base": benchmark} | ({"passed_plus": plus} if plus else {})
     summary = []
     for field, name in names.items():
-        passed = sum(bool(row[field]) for row in rows)
-        low, high = wilson_interval(passed, len(rows))
+        scored = [row for row in rows if row[field] is not None]
+        verdicts = defaultdict(list)
+        for row in scored:
+            verdicts[row["task_id"]].append(row[field])
+        passed = sum(sum(answers) / len(answers) for answers in verdicts.values())
+        low, high = wilson_interval(passed, len(verdicts))
         summary.append(
             SummaryRow(
                 benchmark=name,
                 protocol=protocol,
-                tasks=len(rows),
-                passed=passed,
-                pass_rate=passed / len(rows) if rows else 0.0,
+                tasks=len(verdicts),
+                passed=int(passed) if passed == int(passed) else passed,
+                pass_rate=passed / len(verdicts) if verdicts else 0.0,
                 ci_low=low,
                 ci_high=high,
-                attempts=sum(row["rounds"] for row in rows),
-                generated_tokens=sum(row["generated_tokens"] for row in rows),
+                attempts=sum(row["rounds"] for row in scored),
+                generated_tokens=sum(row["generated_tokens"] for row in scored),
             )
         )
     return summary
@@ -67,15 +73,24 @@ def to_json(rows: Sequence[SummaryRow]) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[SummaryRow]) -> str:
     """The rows as text, one line each."""
-    width = max([len(row.benchmark) for row in rows] + [len("benchmark")])
-    lines = [
-        f"{'benchmark':{width}}  {'protocol':10} {'passed':>11}  {'rate':>6}  "
-        f"{'95 % interval':15} {'attempts':>8} {'tokens':>9}"
-    ]
-    for row in rows:
-        lines.append(
-            f"{row.benchmark:{width}}  {row.protocol:10} {f'{row.passed}/{row.tasks}':>11}  "
-            f"{row.pass_rate:6.1%}  {f'{row.ci_low:.1%} – {row.ci_high:.1%}':15} "  # noqa: RUF001
-            f"{row.attempts:8,} {row.generated_tokens:9,}"
+    cells = [("benchmark", "protocol", "passed", "rate", "95 % interval", "attempts", "tokens")]
+    cells += [
+        (
+            row.benchmark,
+            row.protocol,
+            f"{row.passed:.6g}/{row.tasks}",
+            f"{row.pass_rate:.1%}",
+            f"{row.ci_low:.1%} - {row.ci_high:.1%}",
+            f"{row.attempts:,}",
+            f"{row.generated_tokens:,}",
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(
+            f"{cell:{'<' if place < 2 else '>'}{width}}"
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    )

@@ -1,19 +1,20 @@
 """The loop: answer, run, read what happened, answer again; all unfinished tasks side by side."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ocijax.conversation import Conversation, Message
-from ocijax.judge.checker import PublicResult, run_public
+from ocijax.judge.checker import run_public
 from ocijax.judge.task import Task
 from ocijax.refine.extract import extract_code
-from ocijax.refine.feedback import failure_feedback, load_feedback, no_code_feedback
+from ocijax.refine.feedback import no_code_feedback, public_feedback
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
 
-Reword = Callable[[Sequence[str], Sequence[str]], Sequence[str]]
-"""``(ids of the tasks that failed, their feedback) -> what each is shown``."""
+_ANSWERS_A_CALL = 128
+_SEEDS_BETWEEN_ROUNDS = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -21,16 +22,21 @@ class Attempt:
     """One answer and what became of it.
 
     Attributes:
-      program: the code found in the answer, or ``None``.
-      passed: whether it passed the tests that may be shown.
+      reply: the answer.
+      program: the code found in it, or ``None``.
+      passed: whether it passed the tests that may be shown; where a task has none, whether it
+        could be loaded.
       feedback: what its execution says; empty where it passed.
       generated_tokens: of the answer.
+      finish_reason: as in `Completion`.
     """
 
+    reply: str
     program: str | None
     passed: bool
     feedback: str
     generated_tokens: int
+    finish_reason: str
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,15 @@ class Trajectory:
 
     Attributes:
       task: what was asked.
-      conversation: every turn, the last answer at its end; in resampling, that of the last attempt.
-      attempts: in order.
+      conversation: what the model saw and said last; every turn, unless it was asked afresh.
+      attempts: every answer, in order.
+      sample: number among the task's independent trajectories.
     """
 
     task: Task
     conversation: Conversation
     attempts: tuple[Attempt, ...] = ()
+    sample: int = 0
 
     @property
     def passed(self) -> bool:
@@ -54,132 +62,109 @@ class Trajectory:
 
     @property
     def program(self) -> str:
-        """The program to score: the last attempt's that has one; empty where none has."""
+        """The program to score: that of the last attempt that has one; empty where none has."""
         programs = [attempt.program for attempt in self.attempts if attempt.program is not None]
         return programs[-1] if programs else ""
 
 
-def begin(task: Task) -> Trajectory:
+AskAgain = Callable[[Sequence[Trajectory], random.Random], Sequence[Conversation]]
+"""``(unfinished trajectories, source of chance) -> what each goes on with``, a user turn last."""
+
+
+def begin(task: Task, sample: int = 0) -> Trajectory:
     """The trajectory before the first answer: the task's instruction as a user turn."""
-    return Trajectory(task, Conversation(task.task_id, (Message("user", task.instruction),)))
+    conversation = Conversation(task.task_id, (Message("user", task.instruction),))
+    return Trajectory(task, conversation, sample=sample)
+
+
+def show_feedback(unfinished: Sequence[Trajectory], chance: random.Random) -> list[Conversation]:
+    """Each task is told what its last program did."""
+    del chance
+    return [one.conversation.append("user", one.attempts[-1].feedback) for one in unfinished]
 
 
 async def refine(
     generator: Generator,
     sandbox: Sandbox,
-    tasks: Sequence[Task],
+    trajectories: Sequence[Trajectory],
     settings: SamplingSettings,
     rounds: int,
-    reword: Reword = lambda identifiers, feedback: feedback,
+    *,
+    ask_again: AskAgain = show_feedback,
+    finish: Callable[[Trajectory], Awaitable[None]] | None = None,
+    recall: Callable[[Trajectory, Completion], Attempt | None] = lambda one, completion: None,
 ) -> list[Trajectory]:
     """Answers each task, shows it what its program did, and lets it answer again.
 
     A task ends when its program passes the tests that may be shown, or after ``rounds`` answers.
+    The generator works in a thread: while it answers, programs of earlier answers run, and so does
+    what ``finish`` does.
+
+    Example::
+
+      [trajectory] = asyncio.run(refine(sampler, Sandbox(), [begin(task)], settings, rounds=2))
 
     Args:
-      generator: answers.
+      generator: answers; what it is asked in one call depends on nothing but the arguments here
+        and earlier outcomes, so that a repeated run makes the same calls.
       sandbox: runs the programs.
-      tasks: what to solve.
-      settings: how to answer; each round draws anew.
+      trajectories: where to begin, see `begin`.
+      settings: how to answer; each call draws from a seed of its own.
       rounds: most answers for a task.
-      reword: changes what is shown, see `Reword`.
+      ask_again: what the next round sees.
+      finish: awaited with each trajectory as it ends.
+      recall: asked for an attempt before it is run: one that is known already is not run again.
 
     Returns:
-      One trajectory for each task, in order.
+      The trajectories at their ends, in order.
     """
-    trajectories = [begin(task) for task in tasks]
+    trajectories = list(trajectories)
+
+    async def attempt(index: int, asked: Conversation, completion: Completion, last: bool) -> None:
+        before = trajectories[index]
+        made = recall(before, completion) or await try_answer(sandbox, before.task, completion)
+        trajectories[index] = after = replace(
+            before,
+            conversation=asked.append("assistant", completion.text),
+            attempts=(*before.attempts, made),
+        )
+        if finish is not None and (made.passed or last):
+            await finish(after)
+
     for number in range(rounds):
-        open_ = [index for index, one in enumerate(trajectories) if not one.passed]
-        if not open_:
-            break
+        indices = [index for index, one in enumerate(trajectories) if not one.passed]
+        asked = [trajectories[index].conversation for index in indices]
         if number:
-            shown = reword(
-                [trajectories[index].task.task_id for index in open_],
-                [trajectories[index].attempts[-1].feedback for index in open_],
-            )
-            for index, feedback in zip(open_, shown, strict=True):
-                one = trajectories[index]
-                conversation = one.conversation.append("user", feedback)
-                trajectories[index] = replace(one, conversation=conversation)
-        answered = await _answer(
-            generator,
-            sandbox,
-            [trajectories[index] for index in open_],
-            round_settings(settings, number),
-        )
-        for index, one in zip(open_, answered, strict=True):
-            trajectories[index] = one
+            chance = random.Random(f"{settings.seed}/{number}")
+            asked = ask_again([trajectories[index] for index in indices], chance)
+        try:
+            async with asyncio.TaskGroup() as running:
+                for start in range(0, len(indices), _ANSWERS_A_CALL):
+                    part = slice(start, start + _ANSWERS_A_CALL)
+                    seed = settings.seed + _SEEDS_BETWEEN_ROUNDS * number + start
+                    completions = await asyncio.to_thread(
+                        generator.generate, asked[part], replace(settings, seed=seed)
+                    )
+                    for turn in zip(indices[part], asked[part], completions, strict=True):
+                        running.create_task(attempt(*turn, last=number == rounds - 1))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
     return trajectories
 
 
-async def resample(
-    generator: Generator,
-    sandbox: Sandbox,
-    tasks: Sequence[Task],
-    settings: SamplingSettings,
-    attempts: int,
-) -> list[Trajectory]:
-    """Answers each task anew, from the instruction alone, until a program passes.
-
-    The control of `refine`: as many answers at most, and the same tests end it.
-    """
-    trajectories = [begin(task) for task in tasks]
-    for number in range(attempts):
-        open_ = [index for index, one in enumerate(trajectories) if not one.passed]
-        if not open_:
-            break
-        fresh = [
-            replace(begin(trajectories[index].task), attempts=trajectories[index].attempts)
-            for index in open_
-        ]
-        answered = await _answer(generator, sandbox, fresh, round_settings(settings, number))
-        for index, one in zip(open_, answered, strict=True):
-            trajectories[index] = one
-    return trajectories
-
-
-def round_settings(settings: SamplingSettings, number: int) -> SamplingSettings:
-    """The settings of a round: the same with a seed of its own; the first keeps its seed."""
-    return replace(settings, seed=settings.seed + 1_000_003 * number)
-
-
-async def _answer(
-    generator: Generator,
-    sandbox: Sandbox,
-    trajectories: Sequence[Trajectory],
-    settings: SamplingSettings,
-) -> list[Trajectory]:
-    """Each with one more answer, run on the tests that may be shown."""
-    completions = generator.generate([one.conversation for one in trajectories], settings)
-    attempts = await asyncio.gather(
-        *(
-            _attempt(sandbox, one.task, completion)
-            for one, completion in zip(trajectories, completions, strict=True)
-        )
-    )
-    return [
-        replace(
-            one,
-            conversation=one.conversation.append("assistant", completion.text),
-            attempts=(*one.attempts, attempt),
-        )
-        for one, completion, attempt in zip(trajectories, completions, attempts, strict=True)
-    ]
-
-
-async def _attempt(sandbox: Sandbox, task: Task, completion: Completion) -> Attempt:
+async def try_answer(sandbox: Sandbox, task: Task, completion: Completion) -> Attempt:
+    """Finds the program in an answer and runs it on the tests that may be shown."""
     program = extract_code(completion.text, task.entry_point)
-    count = len(completion.tokens)
     if program is None:
-        return Attempt(None, False, no_code_feedback(), count)
-    result = await run_public(sandbox, task, program)
-    return Attempt(program, result.passed, public_feedback(task, result), count)
-
-
-def public_feedback(task: Task, result: PublicResult) -> str:
-    """What a program's run on the tests that may be shown says; empty where it passed."""
-    if result.passed:
-        return ""
-    if result.failure is None:
-        return load_feedback(result.load)
-    return failure_feedback(task.entry_point, *result.failure)
+        passed, feedback = False, no_code_feedback()
+    else:
+        result = await run_public(sandbox, task, program)
+        passed, feedback = result.passed, "" if result.passed else public_feedback(task, result)
+    return Attempt(
+        reply=completion.text,
+        program=program,
+        passed=passed,
+        feedback=feedback,
+        generated_tokens=len(completion.tokens),
+        finish_reason=completion.finish_reason,
+    )
