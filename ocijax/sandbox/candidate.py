@@ -7,10 +7,11 @@ import traceback
 from types import ModuleType, TracebackType
 from typing import Any
 
-from encoding import FRAME_BYTES, decode, encode
+from encoding import ANSWER_BYTES, FRAME_BYTES, LATE_BYTES, decode, encode
 
 FILE = "<program>"
 _MESSAGE = 4096
+_TEXT = 12_000
 _FRAMES = 10
 
 
@@ -51,13 +52,14 @@ def call(program: str, function: str, inputs: list[bytes], channel: int) -> None
     except BaseException as error:
         _send(channel, (_status(error), describe(error)))
         return
-    _send(channel, ("ok", encode(None)))
+    sent = _send(channel, ("ok", encode(None)))
     for data in inputs:
         try:
-            answer = ("ok", encode(entry(*decode(data)), FRAME_BYTES))
+            limit = FRAME_BYTES if sent < ANSWER_BYTES else LATE_BYTES
+            answer = ("ok", encode(entry(*decode(data)), limit))
         except BaseException as error:
             answer = (_status(error), describe(error))
-        _send(channel, answer)
+        sent += _send(channel, answer)
 
 
 def _module(name: str, program: str) -> ModuleType:
@@ -88,10 +90,13 @@ def describe(error: BaseException) -> str:
         message = "".join(traceback.format_exception_only(error)).rstrip("\n")
     except BaseException:
         lines, message = [], type(error).__name__
-    if len(message) > _MESSAGE:
-        half = _MESSAGE // 2
-        message = f"{message[:half]} ... {message[-half:]}"
-    return ("".join(lines) + message).encode("utf-8", "backslashreplace").decode()
+    text = "".join(lines) + _cut(message, _MESSAGE)
+    return _cut(text.encode("utf-8", "backslashreplace").decode(), _TEXT)
+
+
+def _cut(text: str, limit: int) -> str:
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]} ... {text[-half:]}"
 
 
 def _program_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
@@ -103,7 +108,7 @@ def _program_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]
     return traceback.StackSummary.extract(iter(frames), lookup_lines=True)
 
 
-def _send(channel: int, answer: tuple[str, bytes | str]) -> None:
+def _send(channel: int, answer: tuple[str, bytes | str]) -> int:
     try:
         sys.stdout.flush()
     except Exception:
@@ -112,3 +117,4 @@ def _send(channel: int, answer: tuple[str, bytes | str]) -> None:
     data = memoryview(len(frame).to_bytes(8, "big") + frame)
     while data:
         data = data[os.write(channel, data) :]
+    return len(frame)

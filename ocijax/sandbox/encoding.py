@@ -17,6 +17,12 @@ from typing import Any
 FRAME_BYTES = 16 << 20
 """Largest encoding sent whole; a larger value is sent as its `Digest`."""
 
+ANSWER_BYTES = 256 << 20
+"""All encodings of one call together; those after are sent whole up to `LATE_BYTES` each."""
+
+LATE_BYTES = 4 << 10
+"""See `ANSWER_BYTES`."""
+
 DEPTH = 200
 """Deepest nesting that is data; deeper (or without end) is `Opaque`."""
 

@@ -15,13 +15,14 @@ from typing import Any, Literal
 
 from ocijax.errors import InputError
 from ocijax.sandbox.capture import Capture
-from ocijax.sandbox.encoding import FRAME_BYTES, encode
+from ocijax.sandbox.encoding import ANSWER_BYTES, FRAME_BYTES, LATE_BYTES, encode
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _START_SECONDS = 60.0
 _END_SECONDS = 30.0
 _TRANSFER_SECONDS = 5.0
 _FLOOD = 1024
+_ERROR_BYTES = 64 << 10  # of an error in words, and around a value
 _CHUNK = 1 << 18
 
 
@@ -173,6 +174,7 @@ class _Run:
         self._receive = receive
         self._cancelled = cancelled
         self._frames = bytearray()
+        self._received = 0
         self._report = bytearray()
         self._began: float | None = None
         self._last = 0.0
@@ -259,11 +261,13 @@ class _Run:
         self._frames += data
         while len(self._frames) >= 8:
             length = int.from_bytes(self._frames[:8], "big")
-            if length > FRAME_BYTES + 1024:
+            limit = FRAME_BYTES if self._received < ANSWER_BYTES else LATE_BYTES
+            if length > limit + _ERROR_BYTES:
                 self._kill("garbled")
                 return
             if len(self._frames) < 8 + length:
                 return
+            self._received += length
             frame = bytes(self._frames[8 : 8 + length])
             del self._frames[: 8 + length]
             now = time.monotonic()

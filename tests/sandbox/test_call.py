@@ -193,3 +193,19 @@ def test_named_packages_can_be_imported_and_others_cannot(runner):
 def test_a_package_that_is_not_installed_is_refused():
     with pytest.raises(InputError, match="not installed"):
         Sandbox(packages=["nothing_of_that_name"])
+
+
+def test_answers_together_are_bounded_too(runner):
+    program = "def f(n): return 'x' * n"
+    large = 15 << 20
+    outcomes = runner.call(program, [(large,)] * 20 + [(1000,)], wall_seconds=60).outcomes
+    kinds = [type(outcome.value) for outcome in outcomes]
+    assert kinds == [str] * 18 + [Digest] * 2 + [str]
+    assert outcomes[18].value == digest("x" * large)
+
+
+def test_long_lines_of_the_program_do_not_swell_the_traceback(runner):
+    program = "def f(): return 1 / 0 #" + "ü" * 100_000
+    (outcome,) = runner.call(program, [()]).outcomes
+    assert outcome.error.endswith("ZeroDivisionError: division by zero")
+    assert len(outcome.error) < 13_000

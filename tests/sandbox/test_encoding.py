@@ -68,7 +68,7 @@ def test_any_bytes_are_decoded_or_refused(data):
         value = decode(data)
     except EncodingError:
         return
-    assert same(decode(encode(value)), value)
+    assert digest(decode(encode(value))) == digest(value)
 
 
 @given(VALUES, st.randoms(use_true_random=False))
@@ -79,7 +79,7 @@ def test_damaged_encodings_are_decoded_or_refused(value, source):
         decoded = decode(bytes(data))
     except EncodingError:
         return
-    assert same(decode(encode(decoded)), decoded)
+    assert digest(decode(encode(decoded))) == digest(decoded)
 
 
 def test_special_floats_keep_their_bits():
