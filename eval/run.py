@@ -29,7 +29,11 @@ from ocijax.judge.benchmark import Benchmark, load_benchmark
 from ocijax.judge.samples import read_samples
 from ocijax.program import run
 from ocijax.sample.settings import Completion, SamplingSettings
+from ocijax.sandbox.result import Limits
 from ocijax.sandbox.sandbox import Sandbox
+
+# One process runs all tests of a task; each has a limit of its own.
+_CPU_SECONDS = 600.0
 
 
 class CheckpointGenerator:
@@ -187,7 +191,8 @@ def main() -> None:
     """Measures and prints the table."""
     values = flags.FLAGS
     check_flags(values)
-    sandbox = Sandbox(isolation=values.isolation, packages=values.packages)
+    limits = Limits(cpu_seconds=_CPU_SECONDS)
+    sandbox = Sandbox(limits, values.isolation, values.packages)
     print(table(_judge(sandbox) if values.samples else _measure(sandbox)))
 
 

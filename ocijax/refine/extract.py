@@ -48,17 +48,13 @@ def _fenced_blocks(reply: str) -> Iterator[tuple[str, str]]:
     lines: list[str] = []
     for line in reply.split("\n"):
         fence = _FENCE.fullmatch(line.rstrip("\r"))
-        # Backticks after an opening fence make it a piece of code in a line of text.
-        opens = fence is not None and "`" not in fence[3]
         if opening is None:
-            if opens:
+            # Backticks after an opening fence make it a piece of code in a line of text.
+            if fence and "`" not in fence[3]:
                 opening, lines = fence, []
-        elif opens and _language(fence) in _PYTHON:
+        elif fence and _ends(fence, opening):
             yield _language(opening), _joined(lines)
-            opening, lines = fence, []
-        elif fence and _closes(fence, opening):
-            yield _language(opening), _joined(lines)
-            opening = None
+            opening, lines = (fence, []) if fence[3].strip() else (None, [])
         else:
             # The content of a fence that is indented is indented with it.
             indent = len(line) - len(line.lstrip(" \t"))
@@ -67,10 +63,11 @@ def _fenced_blocks(reply: str) -> Iterator[tuple[str, str]]:
         yield _language(opening), _joined(lines)
 
 
-def _closes(fence: re.Match[str], opening: re.Match[str]) -> bool:
-    """Whether a fence is as long as the one that opens, bare, and not indented much deeper."""
-    deeper = len(fence[1]) - len(opening[1])
-    return fence[2].startswith(opening[2]) and not fence[3].strip() and deeper <= 3
+def _ends(fence: re.Match[str], opening: re.Match[str]) -> bool:
+    """Whether a fence is as long as the one that opened, no deeper, and bare or marked Python."""
+    deeper = len(fence[1]) - len(opening[1]) > 3
+    bare = not fence[3].strip() or _language(fence) in _PYTHON
+    return fence[2].startswith(opening[2]) and bare and not deeper
 
 
 def _language(opening: re.Match[str]) -> str:

@@ -53,10 +53,11 @@ def failure_feedback(entry_point: str, test: TestCase, outcome: Outcome) -> str:
       test: the call and what it must give.
       outcome: what it gave.
     """
-    arguments = ", ".join(_shown(argument) for argument in test.arguments)
     message = _middle_cut(test.message, _VALUE)
-    lines = [f"Input: {entry_point}({_middle_cut(arguments, _VALUE)})"]
-    lines.append(f"Expected: {_shown(test.expected)}")
+    lines = [
+        f"Input: {entry_point}({_shown(*test.arguments)})",
+        f"Expected: {_shown(test.expected)}",
+    ]
     if outcome.status == "ok":
         lines.insert(0, f"AssertionError: {message or 'wrong output'}")
         lines.append(f"Actual: {_shown(outcome.value)}")
@@ -79,7 +80,7 @@ def run_feedback(result: ExecutionResult) -> str:
 
 def _trouble(outcome: Outcome) -> str:
     """Why there is no value, in words; never empty."""
-    error = outcome.error.strip()
+    error = outcome.error.rstrip().lstrip("\n")
     match outcome.status:
         case "timeout":
             text = TIMEOUT
@@ -96,17 +97,20 @@ def _trouble(outcome: Outcome) -> str:
     return _middle_cut(text, _TROUBLE)
 
 
-def _shown(value: object) -> str:
+def _shown(*values: object) -> str:
+    return _middle_cut(", ".join(map(_written, values)), _VALUE)
+
+
+def _written(value: object) -> str:
     match value:
         case Digest():
             return f"<a value of {value.length} bytes>"
         case Opaque():
-            return _middle_cut(value.text or f"<a {value.type_name}>", _VALUE)
+            return value.text or f"<a {value.type_name}>"
     try:
-        text = repr(value)
+        return repr(value)
     except ValueError:  # whole numbers have a limit of digits
-        text = f"<a {type(value).__name__} too long to print>"
-    return _middle_cut(text, _VALUE)
+        return f"<a {type(value).__name__} too long to print>"
 
 
 def _labelled(text: str) -> str:
