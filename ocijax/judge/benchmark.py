@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ class Benchmark:
     Attributes:
       name: ``humaneval``, ``mbpp``, or the file's name without its ending.
       plus: what the base and plus tests together are called; ``None`` where there is no plus.
-      version: MD5 of the file, unpacked.
+      version: MD5 of the file, unpacked, as EvalPlus's published results carry it.
       tasks: those selected, in the file's order.
     """
 
@@ -26,6 +27,11 @@ class Benchmark:
     plus: str | None
     version: str
     tasks: Sequence[Task]
+
+    @property
+    def without_public_tests(self) -> int:
+        """Number of tasks that have no test to show: their feedback ends at loading the program."""
+        return sum(not task.public_tests for task in self.tasks)
 
 
 async def load_benchmark(
@@ -43,7 +49,7 @@ async def load_benchmark(
       observe: told how many tasks are ready, of how many.
 
     Raises:
-      InputError: there is no such benchmark, file or task.
+      InputError: there is no such benchmark, file or task, or the file is malformed.
     """
     if name in evalplus.OVERRIDES:
         path = evalplus.data_file(name)
@@ -69,11 +75,17 @@ async def load_benchmark(
 
 def _selected(items: Sequence[Any], wanted: int | Sequence[str] | None, path: Path) -> list[Any]:
     """The first ``wanted`` items, or those of these ids, in the order of the file."""
+    if not items:
+        raise InputError(f"{path}: has no tasks")
     if wanted is None:
         return list(items)
     if isinstance(wanted, int):
+        if wanted < 1:
+            raise InputError(f"{wanted} tasks of {path}: ask for at least 1")
         return list(items[:wanted])
     known = {item.task_id for item in items}
     if missing := [identifier for identifier in wanted if identifier not in known]:
-        raise InputError(f"{path}: has no task {missing[0]!r}")
-    return [item for item in items if item.task_id in set(wanted)]
+        nearest = get_close_matches(missing[0], known, 1, 0.0)
+        raise InputError(f"{path}: has no task {missing[0]!r}; the nearest is {nearest[0]!r}")
+    chosen = set(wanted)
+    return [item for item in items if item.task_id in chosen]

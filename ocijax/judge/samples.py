@@ -1,7 +1,8 @@
 """Samples files, in EvalPlus's format: programs that were written elsewhere, to be judged.
 
 JSON lines with ``task_id`` and either ``solution``, a program that stands alone, or ``completion``,
-which goes on from the task's prompt; where a row has both, ``solution`` counts.
+which goes on from the task's prompt; where a row has both, ``solution`` counts. A task may have
+several rows; further fields are passed over.
 """
 
 from dataclasses import dataclass
@@ -36,9 +37,12 @@ def read_samples(path: str | Path) -> list[Sample]:
     """The samples of a file.
 
     Raises:
-      InputError: it cannot be read or has malformed rows, named by file and line.
+      InputError: it cannot be read, has no rows, or malformed ones, named by file and line.
     """
-    return read_rows(path, _parse)
+    samples = read_rows(path, _parse)
+    if not samples:
+        raise InputError(f"{path}: has no samples")
+    return samples
 
 
 def _parse(row: Any, number: int) -> Sample:

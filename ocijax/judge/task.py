@@ -8,8 +8,9 @@ which ``message`` may be absent; a suite ``plus`` may stand beside ``base``, wit
 written as `ocijax.judge.values` says.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -107,62 +108,109 @@ def task_to_row(task: Task) -> dict[str, Any]:
     }
 
 
+_TASK = [one.name for one in fields(Task)]
+_SUITE = ["tests", "atol", "oracle", "seconds"]
+_TEST = [one.name for one in fields(TestCase)]
+
+
 def task_from_row(row: Any) -> Task:
     """The task of one JSON row.
 
     Raises:
       InputError: the row is malformed; the message says how, not where.
     """
-    if not isinstance(row, dict):
-        raise InputError("not a JSON object")
-    for name, kind in _REQUIRED.items():
-        if not isinstance(row.get(name), kind) or not row[name]:
-            raise InputError(f"it has no {name}")
-
-    def cases(tests: Any, place: str) -> tuple[TestCase, ...]:
-        if not isinstance(tests, list):
-            raise InputError(f"its {place} are no list")
-        found = []
-        for index, test in enumerate(tests):
-            if not isinstance(test, dict) or not isinstance(test.get("arguments"), list):
-                raise InputError(f"test {index} of its {place} has no list of arguments")
-            if "expected" not in test:
-                raise InputError(f"test {index} of its {place} has no expected value")
-            try:
-                arguments = tuple(from_json(argument) for argument in test["arguments"])
-                expected = from_json(test["expected"])
-            except ValueError as error:
-                raise InputError(f"test {index} of its {place}: {error}") from error
-            found.append(TestCase(arguments, expected, test.get("message", "")))
-        return tuple(found)
-
-    suites = {}
-    for name, suite in row["suites"].items():
-        if name not in ("base", "plus"):
-            raise InputError(f"suite {name!r}: there are base and plus")
-        if not isinstance(suite, dict) or not suite.get("tests"):
-            raise InputError(f"its suite {name} has no tests")
-        oracle = suite.get("oracle", "equal")
-        suites[name] = Suite(
-            cases(suite["tests"], f"{name} tests"),
-            suite.get("atol", 0.0),
-            oracle,
-            tuple(suite.get("seconds", ())),
-        )
+    _check_object(row, "the row", _TASK)
+    entry_point = _name(row, "entry_point")
+    if not entry_point.isidentifier():
+        raise InputError(f"its entry_point {entry_point!r} is no name of a function")
+    suites = _field(row, "its", "suites", dict)
     if "base" not in suites:
         raise InputError("it has no suite base")
+    if others := set(suites) - {"base", "plus"}:
+        raise InputError(f"it has a suite {min(others)!r}: there are base and plus")
     return Task(
-        task_id=row["task_id"],
-        instruction=row["instruction"],
-        entry_point=row["entry_point"],
-        prompt=row.get("prompt", ""),
-        public_tests=cases(row.get("public_tests", []), "public tests"),
-        suites=suites,
-        metadata=from_json(row.get("metadata", {})),
+        task_id=_name(row, "task_id"),
+        instruction=_name(row, "instruction"),
+        entry_point=entry_point,
+        prompt=_field(row, "its", "prompt", str, ""),
+        public_tests=_cases(_field(row, "its", "public_tests", list, []), "public test"),
+        suites={name: _suite(suite, name) for name, suite in suites.items()},
+        metadata=_plain(_field(row, "its", "metadata", dict, {}), "its metadata"),
     )
 
 
-_REQUIRED = {"task_id": str, "instruction": str, "entry_point": str, "suites": dict}
+def _suite(row: Any, name: str) -> Suite:
+    place = f"the {name} suite"
+    _check_object(row, place, _SUITE)
+    cases = _cases(_field(row, f"{place}'s", "tests", list), f"{name} test")
+    if not cases:
+        raise InputError(f"{place} has no tests")
+    # That module needs the types of this one.
+    from ocijax.judge.compare import ORACLES
+
+    oracle = _field(row, f"{place}'s", "oracle", str, "equal")
+    if oracle not in ORACLES:
+        raise InputError(f"{place} has the unknown oracle {oracle!r}; there are {_list(ORACLES)}")
+    atol = _field(row, f"{place}'s", "atol", (int, float), 0.0)
+    seconds = _field(row, f"{place}'s", "seconds", list, [])
+    if not all(map(_is_quantity, (atol, *seconds))):
+        raise InputError(f"{place} has an atol or seconds that are no numbers from 0 on")
+    if seconds and len(seconds) != len(cases):
+        raise InputError(f"{place} has {len(cases)} tests and {len(seconds)} seconds")
+    return Suite(cases, atol, oracle, tuple(seconds))
+
+
+def _cases(rows: list[Any], kind: str) -> tuple[TestCase, ...]:
+    cases = []
+    for index, row in enumerate(rows):
+        place = f"{kind} {index}"
+        _check_object(row, place, _TEST)
+        if "expected" not in row:
+            raise InputError(f"{place} has no expected value")
+        arguments = _plain(_field(row, f"{place}'s", "arguments", list), f"{place}'s arguments")
+        expected = _plain(row["expected"], f"{place}'s expected value")
+        message = _field(row, f"{place}'s", "message", str, "")
+        cases.append(TestCase(tuple(arguments), expected, message))
+    return tuple(cases)
+
+
+def _check_object(row: Any, place: str, known: Sequence[str]) -> None:
+    """Refuses what is no object, or has other fields than those known: they may be misspelt."""
+    if not isinstance(row, dict):
+        raise InputError(f"{place} is not a JSON object")
+    if unknown := [name for name in row if name not in known]:
+        raise InputError(f"{place} has the unknown field {unknown[0]!r}; there are {_list(known)}")
+
+
+def _field(row: dict, owner: str, name: str, kind: type | tuple, default: Any = None) -> Any:
+    value = row.get(name, default)
+    if value is None:
+        raise InputError(f"{owner} {name} is missing")
+    if not isinstance(value, kind):
+        raise InputError(f"{owner} {name} is of the wrong type ({type(value).__name__})")
+    return value
+
+
+def _name(row: dict, name: str) -> str:
+    text = _field(row, "its", name, str)
+    if not text.strip():
+        raise InputError(f"its {name} is empty")
+    return text
+
+
+def _plain(value: Any, place: str) -> Any:
+    try:
+        return from_json(value)
+    except ValueError as error:
+        raise InputError(f"{place}: {error}") from error
+
+
+def _is_quantity(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
 
 
 def read_tasks(path: str | Path) -> list[Task]:

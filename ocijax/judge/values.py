@@ -2,9 +2,10 @@
 
 What JSON holds stays as it is; the rest is an object with one key that begins with ``$``:
 ``{"$tuple": [...]}``, ``{"$set": [...]}``, ``{"$frozenset": [...]}``,
-``{"$dict": [[key, value], ...]}`` where a key is not text or begins with ``$``,
+``{"$dict": [[key, value], ...]}`` where a key is not such text or begins with ``$``,
 ``{"$float": "nan"}``, ``{"$int": "0x..."}`` beyond 64 bits, ``{"$complex": ["1.0", "-0.0"]}``,
-``{"$bytes": "00ff"}`` and ``{"$digest": ["sha256", length]}`` for a value too large to keep.
+``{"$bytes": "00ff"}``, ``{"$bytearray": "00ff"}``, ``{"$text": "eda080"}`` for text with half of a
+surrogate pair (its UTF-8), and ``{"$digest": ["sha256", length]}`` for a value too large to keep.
 """
 
 import math
@@ -22,8 +23,12 @@ def to_json(value: Any) -> Any:
       TypeError: it is no plain data.
     """
     match value:
-        case None | bool() | str():
+        case None | bool():
             return value
+        case str():
+            if _is_text(value):
+                return value
+            return {"$text": value.encode("utf-8", "surrogatepass").hex()}
         case int():
             return value if abs(value) < _LARGEST_INT else {"$int": hex(value)}
         case float():
@@ -32,6 +37,8 @@ def to_json(value: Any) -> Any:
             return {"$complex": [repr(value.real), repr(value.imag)]}
         case bytes():
             return {"$bytes": value.hex()}
+        case bytearray():
+            return {"$bytearray": value.hex()}
         case list():
             return [to_json(item) for item in value]
         case tuple():
@@ -40,7 +47,7 @@ def to_json(value: Any) -> Any:
             return {"$set": _ordered(value)}
         case frozenset():
             return {"$frozenset": _ordered(value)}
-        case dict() if all(isinstance(key, str) and not key.startswith("$") for key in value):
+        case dict() if all(_is_text(key) and not key.startswith("$") for key in value):
             return {key: to_json(item) for key, item in value.items()}
         case dict():
             return {"$dict": [[to_json(key), to_json(item)] for key, item in value.items()]}
@@ -64,8 +71,19 @@ def from_json(value: Any) -> Any:
     try:
         [(tag, content)] = value.items()
         return _READERS[tag](content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise ValueError(f"no value is written as {value!r:.80}") from error
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a str that UTF-8 can hold."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _ordered(value: set | frozenset) -> list[Any]:
@@ -82,5 +100,7 @@ _READERS = {
     "$int": lambda content: int(content, 16),
     "$complex": lambda content: complex(float(content[0]), float(content[1])),
     "$bytes": bytes.fromhex,
+    "$bytearray": bytearray.fromhex,
+    "$text": lambda content: bytes.fromhex(content).decode("utf-8", "surrogatepass"),
     "$digest": lambda content: Digest(content[0], int(content[1])),
 }
