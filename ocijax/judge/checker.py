@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ocijax.judge.compare import is_right
+from ocijax.judge.compare import is_right, tolerances
 from ocijax.judge.task import Suite, Task, TestCase
 from ocijax.sandbox.result import Outcome
 from ocijax.sandbox.sandbox import Sandbox
 
-_LEAST_SECONDS = 2.0
-_REFERENCE_FACTOR = 8.0
-_PATIENCE = 3.0
+_LEAST_SECONDS = 1.0
+_REFERENCE_FACTOR = 4.0
+_PATIENCE = 4.0
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class SuiteVerdict:
     """How a program did on one suite.
 
     Attributes:
-      status: ``pass``; ``fail`` (a wrong output, an exception, or no such function); ``timeout``;
-        ``crash`` (the process ended, or used too much memory); ``untested`` where a suite before
-        it failed already.
+      status: ``pass``; ``fail`` (a wrong output, an exception or exit, or no such function);
+        ``timeout``; ``crash`` (the process was killed, used too much memory or printed too much);
+        ``untested`` where a suite before it failed already.
       case: the first test that did not pass, where one did not.
       outcome: what it gave; of loading the program, where ``case`` is ``None``.
     """
@@ -67,31 +67,41 @@ class PublicResult:
     stdout: str
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """A case with all that decides on it."""
+
+    case: TestCase
+    oracle: str
+    atol: float
+    seconds: float
+
+    def passed(self, outcome: Outcome) -> bool:
+        return outcome.status == "ok" and is_right(self.case, outcome.value, self.oracle, self.atol)
+
+
 async def check(sandbox: Sandbox, task: Task, program: str) -> Verdict:
     """Judges a program by the task's scoring suites, in their order, up to the first failure.
 
-    All suites share one process. An input may take eight times as long as the reference, at least
-    two seconds; where one takes longer, everything is repeated once with three times that, so that
-    a busy machine does not turn a right answer into a wrong one.
+    All suites share one process. An input may take four times as long as the reference, at least
+    a second; where one takes longer, everything is repeated once with four times that, so that a
+    busy machine does not turn a right answer into a wrong one.
     """
-    suites = [(suite, case) for suite in task.suites.values() for case in suite.cases]
-    seconds = [
-        limit for suite in task.suites.values() for limit in suite.seconds or [0] * len(suite.cases)
-    ]
-    limits = [max(_LEAST_SECONDS, _REFERENCE_FACTOR * reference) for reference in seconds]
-    load, failure = await _first_failure(sandbox, task, program, suites, limits)
-    verdicts: dict[str, SuiteVerdict] = {}
+    trials = {name: _trials(suite) for name, suite in task.suites.items()}
+    load, failure, _ = await _first_failure(
+        sandbox, task, program, [trial for suite in trials.values() for trial in suite]
+    )
     if load.status != "ok":
-        lost = SuiteVerdict(_status(load), None, load)
-        return Verdict(dict.fromkeys(task.suites, lost))
+        return Verdict(dict.fromkeys(trials, SuiteVerdict(_status(load), None, load)))
+    verdicts: dict[str, SuiteVerdict] = {}
     start = 0
-    for name, suite in task.suites.items():
-        end = start + len(suite.cases)
+    for name, suite in trials.items():
+        end = start + len(suite)
         if failure is None or failure[0] >= end:
             verdicts[name] = SuiteVerdict("pass")
         elif failure[0] >= start:
             index, outcome = failure
-            verdicts[name] = SuiteVerdict(_status(outcome), suites[index][1], outcome)
+            verdicts[name] = SuiteVerdict(_status(outcome), suite[index - start].case, outcome)
         else:
             verdicts[name] = SuiteVerdict("untested")
         start = end
@@ -99,56 +109,53 @@ async def check(sandbox: Sandbox, task: Task, program: str) -> Verdict:
 
 
 async def run_public(sandbox: Sandbox, task: Task, program: str) -> PublicResult:
-    """Runs the tests that may be shown, up to the first that does not pass."""
-    suite = Suite(task.public_tests)
-    if "base" in task.suites:
-        base = task.suites["base"]
-        suite = Suite(task.public_tests, base.atol, base.oracle)
-    cases = [(suite, case) for case in task.public_tests]
-    limits = [_LEAST_SECONDS] * len(cases)
-    stdout: list[str] = []
-    load, failure = await _first_failure(sandbox, task, program, cases, limits, stdout)
-    found = None if failure is None else (cases[failure[0]][1], failure[1])
-    return PublicResult(load.status == "ok" and found is None, found, load, stdout[-1])
+    """Runs the tests that may be shown, up to the first that does not pass.
+
+    They are judged like the suite ``base``, with the least time for each.
+    """
+    base = task.suites.get("base", Suite(()))
+    trials = _trials(Suite(task.public_tests, base.atol, base.oracle))
+    load, failure, stdout = await _first_failure(sandbox, task, program, trials)
+    found = None if failure is None else (trials[failure[0]].case, failure[1])
+    return PublicResult(load.status == "ok" and found is None, found, load, stdout)
+
+
+def _trials(suite: Suite) -> list[_Trial]:
+    seconds = suite.seconds or (0.0,) * len(suite.cases)
+    return [
+        _Trial(case, suite.oracle, atol, max(_LEAST_SECONDS, _REFERENCE_FACTOR * reference))
+        for case, atol, reference in zip(
+            suite.cases,
+            tolerances(suite.atol, (case.expected for case in suite.cases)),
+            seconds,
+            strict=True,
+        )
+    ]
 
 
 async def _first_failure(
-    sandbox: Sandbox,
-    task: Task,
-    program: str,
-    cases: Sequence[tuple[Suite, TestCase]],
-    limits: Sequence[float],
-    stdout: list[str] | None = None,
-) -> tuple[Outcome, tuple[int, Outcome] | None]:
-    """How loading went, and the first case that does not pass, by index, with its outcome."""
+    sandbox: Sandbox, task: Task, program: str, trials: Sequence[_Trial]
+) -> tuple[Outcome, tuple[int, Outcome] | None, str]:
+    """How loading went; the first trial not passed, by index, with its outcome; what was printed.
 
-    def failed(index: int, outcome: Outcome) -> bool:
-        suite, case = cases[index]
-        return outcome.status != "ok" or not is_right(suite, case, outcome.value)
-
-    inputs = [case.arguments for _, case in cases]
+    The calls stop at the first failure, so only the last outcome can be one.
+    """
     for patience in (1.0, _PATIENCE):
         result = await sandbox.call(
             program,
             task.entry_point,
-            inputs,
-            wall_seconds=[patience * limit for limit in limits],
-            stop=failed,
+            [trial.case.arguments for trial in trials],
+            wall_seconds=[patience * trial.seconds for trial in trials],
+            stop=lambda index, outcome: not trials[index].passed(outcome),
         )
-        if stdout is not None:
-            stdout.append(result.stdout)
-        if result.load.status != "ok":
-            return result.load, None
-        failure = None
-        # The call stops at the first failure, so only the last outcome can be one.
-        last = len(result.outcomes) - 1
-        if result.outcomes and failed(last, result.outcomes[last]):
-            failure = last, result.outcomes[last]
-        elif len(result.outcomes) < len(cases):
-            failure = last + 1, Outcome("killed", None, "the program ended before this test")
+        outcomes, failure = result.outcomes, None
+        if outcomes and not trials[len(outcomes) - 1].passed(outcomes[-1]):
+            failure = len(outcomes) - 1, outcomes[-1]
+        elif len(outcomes) < len(trials):
+            failure = len(outcomes), Outcome("killed", None, "the program ended before this test")
         if failure is None or failure[1].status != "timeout":
             break
-    return result.load, failure
+    return result.load, failure if result.load.status == "ok" else None, result.stdout
 
 
 def _status(outcome: Outcome) -> Literal["fail", "timeout", "crash"]:

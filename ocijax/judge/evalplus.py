@@ -2,14 +2,14 @@
 
 The files are those that EvalPlus's override variables name, ``HUMANEVAL_OVERRIDE_PATH`` and
 ``MBPP_OVERRIDE_PATH``; where they are not set, the evalplus package (the ``eval`` extra) downloads
-them. Expected outputs are what the canonical solutions give in our sandbox; they are kept in
-``$OCIJAX_CACHE`` (``~/.cache/ocijax`` by default), by the hash of the file.
+them. Expected outputs are what the canonical solutions give in our sandbox.
 """
 
 import asyncio
 import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import Any
 
 from ocijax.errors import InputError
 from ocijax.json_lines import read_rows
-from ocijax.judge.compare import EVALPLUS_ORACLES, is_right
+from ocijax.judge.compare import EVALPLUS_ORACLES
 from ocijax.judge.prompt_tests import prompt_tests
+from ocijax.judge.reference import Reference
 from ocijax.judge.task import Suite, Task, TestCase
-from ocijax.sandbox.encoding import EncodingError, decode, digest, encode
 from ocijax.sandbox.sandbox import Sandbox
 
 OVERRIDES = {"humaneval": "HUMANEVAL_OVERRIDE_PATH", "mbpp": "MBPP_OVERRIDE_PATH"}
@@ -37,10 +37,6 @@ INSTRUCTIONS = {
     ),
 }
 """The user turn of a task, by benchmark."""
-
-# A longer output is compared by its digest: all of HumanEval+'s would take more than a gigabyte.
-_LARGEST_KEPT = 1 << 20
-_SECONDS_FOR_REFERENCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -126,10 +122,17 @@ def read_problems(benchmark: str, path: Path) -> list[Problem]:
 
 
 def file_digest(path: Path) -> str:
-    """MD5 of the file's bytes, unpacked: what EvalPlus's published results carry."""
+    """MD5 of the file's bytes, unpacked: what EvalPlus's published results carry.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
     opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+    try:
+        with opened(path, "rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot read it: {error}") from error
 
 
 async def make_tasks(
@@ -161,19 +164,16 @@ async def make_tasks(
 
 
 async def _make_task(benchmark: str, problem: Problem, version: str, sandbox: Sandbox) -> Task:
-    shown = prompt_tests(problem.prompt, problem.entry_point)
-    inputs = [*(test.arguments for test in shown), *problem.base, *problem.plus]
-    outputs, seconds = await _reference(problem, inputs, version, sandbox)
+    program = problem.prompt + problem.canonical_solution
+    reference = Reference(sandbox, program, problem.entry_point, version, problem.task_id)
+    inputs = problem.base + problem.plus
+    outputs, seconds = await reference.outputs(inputs)
     oracle = EVALPLUS_ORACLES[benchmark].get(problem.entry_point, "equal")
     if oracle == "not_none":
         outputs = [output is not None for output in outputs]
-    ends = [len(shown), len(shown) + len(problem.base), len(inputs)]
-
-    def suite(start: int, end: int) -> Suite:
-        cases = map(TestCase, inputs[start:end], outputs[start:end])
-        return Suite(tuple(cases), problem.atol, oracle, tuple(seconds[start:end]))
-
-    base = suite(ends[0], ends[1])
+    cases = tuple(map(TestCase, inputs, outputs))
+    base = len(problem.base)
+    shown = prompt_tests(problem.prompt, problem.entry_point)
     prompt = problem.prompt
     if benchmark == "mbpp":
         prompt = prompt.strip().removeprefix('"""').removesuffix('"""')
@@ -182,54 +182,12 @@ async def _make_task(benchmark: str, problem: Problem, version: str, sandbox: Sa
         instruction=INSTRUCTIONS[benchmark].format(prompt=prompt.strip("\n")),
         entry_point=problem.entry_point,
         prompt=problem.prompt,
-        public_tests=tuple(
-            test
-            for test, output in zip(shown, outputs, strict=False)
-            if oracle != "not_none" and is_right(base, test, output)
-        ),
-        suites={"base": base, "plus": suite(ends[1], ends[2])},
+        public_tests=tuple(await reference.holding(shown, oracle, problem.atol)),
+        suites={
+            "base": Suite(cases[:base], problem.atol, oracle, seconds[:base]),
+            "plus": Suite(cases[base:], problem.atol, oracle, seconds[base:]),
+        },
     )
-
-
-async def _reference(
-    problem: Problem, inputs: Sequence[tuple[Any, ...]], version: str, sandbox: Sandbox
-) -> tuple[list[Any], list[float]]:
-    """What the canonical solution gives for each input, and how long it takes, in seconds."""
-    root = Path(os.environ.get("OCIJAX_CACHE") or Path.home() / ".cache" / "ocijax")
-    path = root / "reference" / version / f"{problem.task_id.replace('/', '-')}.bin"
-    if path.exists():
-        try:
-            outputs, seconds = decode(path.read_bytes())
-        except EncodingError as error:
-            raise InputError(f"{path}: damaged; remove it") from error
-        # Another version of ours may read other tests out of the prompt.
-        if len(outputs) == len(inputs):
-            return outputs, seconds
-    result = await sandbox.call(
-        problem.prompt + problem.canonical_solution,
-        problem.entry_point,
-        inputs,
-        wall_seconds=_SECONDS_FOR_REFERENCE,
-        stop=lambda index, outcome: outcome.status != "ok",
-    )
-    outcomes = [result.load, *result.outcomes]
-    if outcomes[-1].status != "ok" or len(result.outcomes) < len(inputs):
-        raise InputError(
-            f"{problem.task_id}: its canonical solution fails ({outcomes[-1].status}: "
-            f"{outcomes[-1].error.strip()[-200:]!r}); the file is damaged or the limits too low"
-        )
-    outputs = [_kept(outcome.value) for outcome in result.outcomes]
-    seconds = [outcome.wall_seconds for outcome in result.outcomes]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(encode((outputs, seconds)))
-    unfinished.rename(path)
-    return outputs, seconds
-
-
-def _kept(output: Any) -> Any:
-    """The output, or its digest where it is large."""
-    return digest(output) if len(encode(output)) > _LARGEST_KEPT else output
 
 
 # JSON has neither tuples, sets nor complex numbers. Where MBPP's arguments are such (EvalPlus

@@ -5,7 +5,7 @@ from typing import Any
 
 from ocijax.conversation import Conversation, Message
 from ocijax.judge.compare import is_right
-from ocijax.judge.task import Suite, Task
+from ocijax.judge.task import Task
 from ocijax.refine.feedback import failure_feedback
 from ocijax.sandbox.result import Outcome
 
@@ -40,10 +40,9 @@ def as_reply(program: str) -> str:
 
 def _feedback(task: Task, given: Mapping[tuple[int, ...], Any]) -> str | None:
     """What the refinement loop says of the first public test that fails, if one does."""
-    shown = Suite(task.public_tests)
     for case in task.public_tests:
         [numbers] = case.arguments
         value = given[tuple(numbers)]
-        if not is_right(shown, case, value):
+        if not is_right(case, value):
             return failure_feedback(task.entry_point, case, Outcome("ok", value))
     return None
