@@ -5,11 +5,11 @@ import math
 _NORMAL_95 = 1.959963984540054
 
 
-def wilson_interval(passed: int, total: int, quantile: float = _NORMAL_95) -> tuple[float, float]:
+def wilson_interval(passed: float, total: int, quantile: float = _NORMAL_95) -> tuple[float, float]:
     """Wilson's score interval of a proportion (Wilson 1927, JASA 22:209), 95 % by default.
 
     Args:
-      passed: successes.
+      passed: successes; a mean of repeated trials need not be whole.
       total: trials; with none, the interval is everything.
       quantile: of the standard normal distribution.
 
