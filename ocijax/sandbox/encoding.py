@@ -8,6 +8,7 @@ becomes `Opaque`. Works on the standard library alone: the candidate's process i
 """
 
 import hashlib
+import itertools
 import struct
 import sys
 from collections.abc import Callable
@@ -28,7 +29,9 @@ DEPTH = 200
 
 _EQUAL_HASHES = 1000
 _TEXT = 200
+_CHUNK = 1 << 12
 _FLOAT = struct.Struct(">d")
+_TAGGED_FLOAT = struct.Struct(">cd").pack
 _COMPLEX = struct.Struct(">dd")
 
 
@@ -188,9 +191,35 @@ def _write_items(tag, length, items, out, depth, canonical, full) -> None:
         raise RecursionError
     out += tag
     out += b"%x;" % length
-    for item in items:
-        _write(item, out, depth + 1, canonical, full)
+    while chunk := tuple(itertools.islice(items, _CHUNK)):
+        kinds = set(map(type, chunk))
+        if kinds == {str} and sum(map(len, chunk)) < _CHUNK << 8:
+            out += b"".join(map(_TEXTS.__getitem__, chunk))
+        elif kinds == {int}:
+            out += b"i%x;" * len(chunk) % chunk
+        elif kinds == {float} and not canonical:
+            out += b"".join(map(_TAGGED_FLOAT, itertools.repeat(b"f"), chunk))
+        else:
+            for item in chunk:
+                _write(item, out, depth + 1, canonical, full)
+                full(out)
         full(out)
+
+
+class _Texts(dict):
+    """Encodings of short strings, which large values repeat a great deal."""
+
+    def __missing__(self, text: str) -> bytes:
+        data = text.encode("utf-8", "surrogatepass")
+        part = b"s%x;%b" % (len(data), data)
+        if len(part) < 64:
+            if len(self) == _CHUNK:
+                self.clear()
+            self[text] = part
+        return part
+
+
+_TEXTS = _Texts()
 
 
 def _write_set(tag, items, out, depth, canonical, full) -> None:
@@ -317,7 +346,11 @@ def _read(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         raise ValueError("nested too deep")
     items = []
     for _ in range(2 * number if tag == b"d" else number):
-        item, at = _read(data, at, depth + 1)
+        if data.startswith(b"i", at):  # most items of large values: spared a call each
+            end = data.index(b";", at)
+            item, at = int(data[at + 1 : end], 16), end + 1
+        else:
+            item, at = _read(data, at, depth + 1)
         items.append(item)
     if tag == b"l":
         return items, at
