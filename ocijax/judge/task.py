@@ -16,6 +16,7 @@ from typing import Any
 
 from ocijax.errors import InputError
 from ocijax.json_lines import read_rows, write_rows
+from ocijax.judge.compare import ORACLES
 from ocijax.judge.values import from_json, to_json
 
 
@@ -145,9 +146,6 @@ def _suite(row: Any, name: str) -> Suite:
     cases = _cases(_field(row, f"{place}'s", "tests", list), f"{name} test")
     if not cases:
         raise InputError(f"{place} has no tests")
-    # That module needs the types of this one.
-    from ocijax.judge.compare import ORACLES
-
     oracle = _field(row, f"{place}'s", "oracle", str, "equal")
     if oracle not in ORACLES:
         raise InputError(f"{place} has the unknown oracle {oracle!r}; there are {_list(ORACLES)}")

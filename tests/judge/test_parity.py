@@ -1,0 +1,65 @@
+"""Our verdicts beside those of EvalPlus 0.3.1, as tests/golden/make_evalplus.py recorded them."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from ocijax.judge.benchmark import load_benchmark
+from ocijax.judge.checker import check
+from ocijax.sandbox import Sandbox
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "evalplus.json").read_text())
+FILES = {
+    "humaneval": "humanevalplus/HumanEvalPlus.jsonl.gz",
+    "mbpp": "mbppplus/MbppPlus.jsonl.gz",
+}
+
+
+def name(row):
+    return f"{row['task_id']} {row['what']}"
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    return Sandbox(packages=["numpy"])
+
+
+@pytest.fixture(scope="module")
+def tasks(data_dir, sandbox, tmp_path_factory):
+    needed = {row["task_id"] for rows in GOLDEN.values() for row in rows}
+    found = {}
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OCIJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for benchmark, file in FILES.items():
+            environment.setenv(f"{benchmark.upper()}_OVERRIDE_PATH", str(data_dir / file))
+            ids = [task_id for task_id in needed if task_id.lower().startswith(benchmark)]
+            loaded = asyncio.run(load_benchmark(benchmark, sandbox, ids))
+            found |= {task.task_id: task for task in loaded.tasks}
+    return found
+
+
+@pytest.fixture(scope="module")
+def judge(tasks, sandbox):
+    def passed(row):
+        verdict = asyncio.run(check(sandbox, tasks[row["task_id"]], row["program"]))
+        return verdict.passed_base, verdict.passed_plus
+
+    return passed
+
+
+def expected(row):
+    base = row["base"] == "pass"
+    return base, base and row["plus"] == "pass"
+
+
+@pytest.mark.parametrize("row", GOLDEN["same"], ids=name)
+def test_the_verdict_is_that_of_evalplus(judge, row):
+    assert judge(row) == expected(row)
+
+
+@pytest.mark.parametrize("row", GOLDEN["different"], ids=name)
+def test_the_verdict_differs_where_evalplus_errs(judge, row):
+    base = row["base"] != "pass"
+    assert judge(row) == (base, base)
