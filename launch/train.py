@@ -13,6 +13,7 @@ import dataclasses
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags, logging
 from ml_collections import config_flags
@@ -65,12 +66,23 @@ def describe(progress: Progress) -> str:
 
 
 class Interruption:
-    """True once SIGTERM or Ctrl-C has come; the second Ctrl-C ends the program at once."""
+    """True once SIGTERM or Ctrl-C has come; the second Ctrl-C ends the program at once.
+
+    As a context manager it listens only inside.
+    """
 
     def __init__(self):
         self._received = False
-        signal.signal(signal.SIGTERM, self._handle)
-        signal.signal(signal.SIGINT, self._handle)
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _handle(self, number, frame) -> None:
         del number, frame
@@ -80,6 +92,26 @@ class Interruption:
     def __call__(self) -> bool:
         """Whether to stop."""
         return self._received
+
+
+def train_on_terminal(recipe: Recipe, workdir: str | Path) -> Progress:
+    """Trains with progress on standard error; SIGTERM and Ctrl-C write a checkpoint and stop it.
+
+    Raises:
+      InputError: as `ocijax.train.trainer.train`.
+    """
+    # Orbax logs every thread's traceback of a failure that we report in one line.
+    logging.set_verbosity(logging.FATAL)
+    with Interruption() as stop:
+        rows = load_rows(recipe)
+        if rows.counts is not None:
+            counts = [f"{value} {name}" for name, value in dataclasses.asdict(rows.counts).items()]
+            print(f"packed into {len(rows.train)} rows: {', '.join(counts)}", file=sys.stderr)
+        bar = ProgressBar()
+        try:
+            return train(recipe, workdir, rows=rows, observe=bar, stop=stop)
+        finally:
+            bar.close()
 
 
 def read_recipe() -> Recipe:
@@ -92,19 +124,7 @@ def read_recipe() -> Recipe:
 
 def main() -> None:
     """Reads the recipe, trains and says how it ended."""
-    # Orbax logs every thread's traceback of a failure that we report in one line.
-    logging.set_verbosity(logging.FATAL)
-    recipe = read_recipe()
-    stop = Interruption()
-    rows = load_rows(recipe)
-    if rows.counts is not None:
-        counts = [f"{value} {name}" for name, value in dataclasses.asdict(rows.counts).items()]
-        print(f"packed into {len(rows.train)} rows: {', '.join(counts)}", file=sys.stderr)
-    bar = ProgressBar()
-    try:
-        progress = train(recipe, flags.FLAGS.workdir, rows=rows, observe=bar, stop=stop)
-    finally:
-        bar.close()
+    progress = train_on_terminal(read_recipe(), flags.FLAGS.workdir)
     ended = "done" if progress.step == progress.steps else "stopped; run again to go on"
     print(f"{flags.FLAGS.workdir}: {progress.step} of {progress.steps} steps, {ended}")
 
