@@ -22,7 +22,7 @@ _CALL = re.compile(r"(?<!def )\b(\w+)(?=\()")
 _SENTENCE = re.compile(r"\b[Ff]or (.+?)\s*the (?:output|result) should be (.+)")
 _BLOCK = re.compile(r"\bInput:(.+?)\bOutput:[ \t]*(.+)", re.DOTALL)
 _NAME = re.compile(r"(?:^|(?<=[\s,]))[A-Za-z_]\w*\s*[=:]\s*")
-_WORD = re.compile(r"-?[\w.]*\w")
+_WORD = re.compile(r"-?[\w.]*\w(?![\w(])")
 _TEXT = re.compile(r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\"""")
 _OPERATOR = re.compile(r"\s*[-+*/]")
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
@@ -79,12 +79,12 @@ def _asserted(condition: ast.expr) -> tuple[ast.Call, Any]:
 
 def _calls(prompt: str, entry_point: str | None) -> Iterator[TestCase]:
     for called in _CALL.finditer(prompt):
-        if entry_point not in (None, called[1]):
+        line = prompt[prompt.rfind("\n", 0, called.start()) + 1 : called.start()]
+        if entry_point not in (None, called[1]) or "#" in line:
             continue
         try:
             source, rest = _read(prompt[called.end() :])
             rest = rest[closed.end() :] if (closed := _END_OF_ROUND.match(rest)) else rest
-            line = prompt[prompt.rfind("\n", 0, called.start()) + 1 : called.start()]
             gives = _GIVES.match(rest) or (">>>" in line and _NEXT_LINE.match(rest))
             if gives:
                 yield TestCase(_arguments(source[1:-1]), _expected(rest[gives.end() :]))
