@@ -22,12 +22,12 @@ def name(row):
 
 
 @pytest.fixture(scope="module")
-def sandbox():
-    return Sandbox(packages=["numpy"])
+def with_numpy(sandbox):
+    return Sandbox(isolation=sandbox.isolation, packages=["numpy"])
 
 
 @pytest.fixture(scope="module")
-def tasks(data_dir, sandbox, tmp_path_factory):
+def tasks(data_dir, with_numpy, tmp_path_factory):
     needed = {row["task_id"] for rows in GOLDEN.values() for row in rows}
     found = {}
     with pytest.MonkeyPatch.context() as environment:
@@ -35,15 +35,15 @@ def tasks(data_dir, sandbox, tmp_path_factory):
         for benchmark, file in FILES.items():
             environment.setenv(f"{benchmark.upper()}_OVERRIDE_PATH", str(data_dir / file))
             ids = [task_id for task_id in needed if task_id.lower().startswith(benchmark)]
-            loaded = asyncio.run(load_benchmark(benchmark, sandbox, ids))
+            loaded = asyncio.run(load_benchmark(benchmark, with_numpy, ids))
             found |= {task.task_id: task for task in loaded.tasks}
     return found
 
 
 @pytest.fixture(scope="module")
-def judge(tasks, sandbox):
+def judged(tasks, with_numpy):
     def passed(row):
-        verdict = asyncio.run(check(sandbox, tasks[row["task_id"]], row["program"]))
+        verdict = asyncio.run(check(with_numpy, tasks[row["task_id"]], row["program"]))
         return verdict.passed_base, verdict.passed_plus
 
     return passed
@@ -55,11 +55,11 @@ def expected(row):
 
 
 @pytest.mark.parametrize("row", GOLDEN["same"], ids=name)
-def test_the_verdict_is_that_of_evalplus(judge, row):
-    assert judge(row) == expected(row)
+def test_the_verdict_is_that_of_evalplus(judged, row):
+    assert judged(row) == expected(row)
 
 
 @pytest.mark.parametrize("row", GOLDEN["different"], ids=name)
-def test_the_verdict_differs_where_evalplus_errs(judge, row):
+def test_the_verdict_differs_where_evalplus_errs(judged, row):
     base = row["base"] != "pass"
-    assert judge(row) == (base, base)
+    assert judged(row) == (base, base)
