@@ -89,27 +89,33 @@ class CheckpointGenerator:
 
 
 class ProgressBar:
-    """Shows ``done`` of ``total``; call it with both."""
+    """Shows ``done`` of ``total``, from the first call with both; a context manager."""
 
     def __init__(self, description: str):
-        self._bar = tqdm(desc=description, unit=" tasks", total=0, dynamic_ncols=True)
+        self._description = description
+        self._bar: tqdm | None = None
         self._answers = 0
 
     def __call__(self, done: int, total: int) -> None:
         """Moves the bar."""
-        self._bar.total = total
+        if self._bar is None:
+            self._bar = tqdm(
+                desc=self._description, initial=done, total=total, unit=" tasks", dynamic_ncols=True
+            )
         self._bar.update(done - self._bar.n)
 
     def answered(self, count: int) -> None:
         """Shows that there are so many answers more."""
         self._answers += count
-        self._bar.set_postfix_str(f"{self._answers} answers")
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self._answers} answers")
 
     def __enter__(self) -> "ProgressBar":
         return self
 
     def __exit__(self, *_) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
 def selected_tasks(value: str) -> int | list[str] | None:
@@ -141,6 +147,7 @@ def check_flags(values: flags.FlagValues) -> None:
             "--checkpoint can repair them"
         )
     check_protocol(values.protocol, values.rounds, values.temperature)
+    selected_tasks(values.tasks)
 
 
 def _load(sandbox: Sandbox) -> Benchmark:

@@ -1,0 +1,200 @@
+"""eval.run as a user starts it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pytest
+
+from ocijax.judge.task import write_tasks
+from ocijax.model.config import ModelConfig
+from ocijax.model.parameters import init_parameters
+from ocijax.train.checkpoint import ModelDescription, save_model
+from tests.refine.conftest import make_task
+
+TASKS = 12
+CONFIG = ModelConfig(
+    vocab_size=352,
+    hidden_size=16,
+    intermediate_size=32,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    num_key_value_heads=2,
+    head_dim=8,
+    max_position_embeddings=512,
+)
+
+
+def program(amount: int) -> str:
+    return f"def solve(x):\n    return x + {amount}\n"
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory) -> Path:
+    """A file of tasks of which the last has no public test."""
+    path = tmp_path_factory.mktemp("benchmark") / "adding.jsonl"
+    write_tasks(path, [make_task(number, number < TASKS - 1) for number in range(TASKS)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, tiny_tokenizer_file) -> Path:
+    """A model that knows nothing."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "model"
+    parameters = init_parameters(CONFIG, jax.random.key(0))
+    save_model(folder, parameters, ModelDescription(CONFIG, tiny_tokenizer_file, "llama-2"))
+    return folder
+
+
+@pytest.fixture
+def samples(tmp_path) -> Path:
+    """Right programs for the even tasks, wrong ones for the odd, and one for no task."""
+    path = tmp_path / "samples.jsonl"
+    rows = [
+        {"task_id": f"add/{number}", "solution": program(number + number % 2)}
+        for number in range(TASKS)
+    ]
+    rows.append({"task_id": "other/1", "solution": "x"})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def start(*flags: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "eval.run", *flags],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*flags: str) -> str:
+    """What it prints."""
+    child = start(*flags)
+    out, error = child.communicate()
+    assert child.returncode == 0, error
+    return out
+
+
+def refusal(*flags: str) -> str:
+    """The one line with which it ends."""
+    child = start(*flags)
+    out, error = child.communicate()
+    assert (child.returncode, out) == (1, "")
+    assert error.count("\n") == 1
+    return error.rstrip("\n")
+
+
+def rows(workdir: Path) -> list[dict]:
+    return [json.loads(line) for line in (workdir / "results.jsonl").read_text().splitlines()]
+
+
+def test_a_samples_file_is_scored(benchmark, samples, tmp_path):
+    workdir = tmp_path / "run"
+    out = run(f"--samples={samples}", f"--benchmark={benchmark}", f"--workdir={workdir}")
+    assert out == (
+        "benchmark  protocol  passed   rate  95 % interval  attempts  tokens\n"
+        "adding     single      6/12  50.0%  25.4% - 74.6%        12       0\n"
+    )
+    [summary] = json.loads((workdir / "summary.json").read_text())
+    assert (summary["tasks"], summary["passed"]) == (12, 6)
+    assert {row["task_id"] for row in rows(workdir) if row["passed_base"]} == {
+        f"add/{number}" for number in range(0, TASKS, 2)
+    }
+
+
+@pytest.mark.parametrize(("tasks", "count"), [("3", 3), ("add/1,add/4", 2)])
+def test_some_tasks_can_be_chosen(benchmark, samples, tmp_path, tasks, count):
+    flags = (f"--samples={samples}", f"--benchmark={benchmark}", f"--tasks={tasks}")
+    run(*flags, f"--workdir={tmp_path / 'run'}")
+    assert len(rows(tmp_path / "run")) == count
+
+
+def test_judging_samples_needs_no_jax(benchmark, samples, tmp_path):
+    flags = (f"--samples={samples}", f"--benchmark={benchmark}", f"--workdir={tmp_path / 'run'}")
+    child = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "eval.run", *flags],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = {line.rpartition("|")[2].strip() for line in child.stderr.splitlines()}
+    assert "ocijax.judge.checker" in modules
+    assert not modules & {"jax", "jaxlib", "evalplus"}
+
+
+def test_a_checkpoint_is_measured(benchmark, checkpoint, tmp_path):
+    workdir = tmp_path / "run"
+    flags = (f"--benchmark={benchmark}", f"--workdir={workdir}", "--max_new_tokens=16")
+    run(f"--checkpoint={checkpoint}", "--protocol=execution", "--rounds=3", *flags)
+    [summary] = json.loads((workdir / "summary.json").read_text())
+    assert (summary["tasks"], summary["protocol"]) == (TASKS, "execution")
+    assert summary["attempts"] == sum(row["rounds"] for row in rows(workdir)) == 3 * TASKS
+    assert summary["generated_tokens"] <= 16 * summary["attempts"]
+    assert all(len(row["conversation"]["messages"]) == 6 for row in rows(workdir))
+
+
+def test_a_killed_run_goes_on_where_it_was(benchmark, samples, tmp_path):
+    workdir = tmp_path / "run"
+    flags = (f"--samples={samples}", f"--benchmark={benchmark}", f"--workdir={workdir}")
+    child = start(*flags)
+    results = workdir / "results.jsonl"
+    while not (results.exists() and results.read_text().count("\n") >= 2):
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    before = results.read_text().rpartition("\n")[0]
+    run(*flags)
+    assert results.read_text().startswith(before)
+    assert sorted(row["task_id"] for row in rows(workdir)) == sorted(
+        f"add/{number}" for number in range(TASKS)
+    )
+
+
+def test_another_runs_workdir_is_refused(benchmark, samples, tmp_path):
+    flags = (f"--samples={samples}", f"--benchmark={benchmark}", f"--workdir={tmp_path / 'run'}")
+    run(*flags)
+    assert refusal(*flags, "--tasks=3") == (
+        f"error: --workdir={tmp_path / 'run'}: belongs to a run with tasks=12, not 3; "
+        "choose another"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "give either --checkpoint=DIR or --samples=FILE"),
+        (("--checkpoint=a", "--samples=b"), "give either --checkpoint=DIR or --samples=FILE"),
+        (
+            ("--samples=b", "--protocol=execution"),
+            "--protocol=execution: a samples file holds finished answers; only a --checkpoint can "
+            "repair them",
+        ),
+        (
+            ("--checkpoint=a", "--protocol=resample"),
+            "protocol resample: at temperature 0 every answer is the same; give a --temperature",
+        ),
+        (("--samples=absent.jsonl",), "absent.jsonl: cannot read it: No such file or directory"),
+        (("--checkpoint=a", "--tasks=0"), "--tasks=0: give a number of at least 1, or ids"),
+    ],
+)
+def test_wrong_flags_are_refused_in_one_line(benchmark, tmp_path, flags, message):
+    line = refusal(*flags, f"--benchmark={benchmark}", f"--workdir={tmp_path / 'run'}")
+    assert line == f"error: {message}"
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_malformed_sample_is_named_by_file_and_line(benchmark, tmp_path):
+    path = tmp_path / "samples.jsonl"
+    path.write_text('{"task_id": "add/1", "solution": "x"}\n{"task_id": "add/2"}\n')
+    flags = (f"--samples={path}", f"--benchmark={benchmark}", f"--workdir={tmp_path / 'run'}")
+    assert refusal(*flags).startswith(f"error: {path}:2: ")
