@@ -1,11 +1,21 @@
 """Fixtures that several rooms use."""
 
+import atexit
 import io
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 import sentencepiece
+
+# Tests compile the same small programs again and again; JAX reads this when it is imported.
+_COMPILED = tempfile.mkdtemp(prefix="ocijax-compiled-")
+atexit.register(shutil.rmtree, _COMPILED, ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 
 CORPUS = """\
 def add(a, b):

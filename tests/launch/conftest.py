@@ -13,13 +13,15 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def start() -> Callable[..., subprocess.Popen]:
-    """Starts ``python -m MODULE FLAGS`` with its output captured."""
+    """Starts ``python -m MODULE FLAGS`` with its output captured; it compiles for itself."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
 
     def run(module: str, *flags: str) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", module, *flags],
             cwd=ROOT,
-            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -108,7 +108,16 @@ def test_packed_rows_give_each_text_the_logits_it_has_alone(golden, variant, log
         )
 
 
-@pytest.mark.parametrize("compute", [("none", True), ("full", True), ("none", False)])
+@pytest.mark.parametrize(
+    ("variant", "compute"),
+    [
+        ("tied", ("none", True)),
+        ("untied", ("none", True)),
+        ("untied", ("full", True)),
+        ("untied", ("none", False)),
+    ],
+    indirect=["variant"],
+)
 def test_masked_loss_and_its_gradient_are_those_of_transformers(golden, variant, config, compute):
     batch = rows_of(golden, range(TEXTS))
 

@@ -7,53 +7,67 @@ import json
 from dataclasses import replace
 
 import jax
+import numpy as np
+from jax.sharding import Mesh
 
 from ocijax.model.decoder import ComputeConfig
+from ocijax.model.parameters import Parameters
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.config import DataConfig, Recipe, TrainConfig
 from ocijax.train.optimizer import make_optimizer
-from ocijax.train.step import batch_sharding, initial_parameters, initial_state, make_train_step
+from ocijax.train.step import (
+    batch_sharding,
+    initial_parameters,
+    initial_state,
+    make_train_step,
+    state_shardings,
+)
 from tests.train.conftest import MODEL, random_batch
 
 STEPS = 20
+RECIPE = Recipe(
+    replace(MODEL, hidden_size=16, intermediate_size=32, vocab_size=64),
+    DataConfig(("none",), "none", "none", length=32),
+    TrainConfig(batch_size=8, learning_rate=1e-2, logits_chunk=16),
+    ComputeConfig("float64" if jax.config.jax_enable_x64 else "float32", "none"),
+)
 # Two key and value heads: the last mesh holds them whole.
 MESHES = {
-    "one device": MeshConfig(1, 1, 1),
-    "fsdp": MeshConfig(1, 8, 1),
-    "data, fsdp and tensor": MeshConfig(2, 2, 2),
-    "fsdp and tensor, two micro-batches": MeshConfig(1, 2, 4),
+    "one device": (MeshConfig(1, 1, 1), 1),
+    "fsdp": (MeshConfig(1, 8, 1), 1),
+    "data, fsdp and tensor": (MeshConfig(2, 2, 2), 1),
+    "fsdp and tensor, two micro-batches": (MeshConfig(1, 2, 4), 2),
 }
 
 
-def losses(name: str, config: MeshConfig) -> dict[str, object]:
-    """The losses on one mesh, and how often the step was compiled."""
-    mesh = make_mesh(config, jax.devices()[: config.data * config.fsdp * config.tensor])
-    recipe = Recipe(
-        replace(MODEL, hidden_size=16, intermediate_size=32, vocab_size=64),
-        DataConfig(("none",), "none", "none", length=32),
-        TrainConfig(
-            batch_size=8,
-            micro_batches=2 if "micro" in name else 1,
-            learning_rate=1e-2,
-            logits_chunk=16,
-        ),
-        ComputeConfig("float64" if jax.config.jax_enable_x64 else "float32", "full"),
-    )
+def run(mesh: Mesh, micro_batches: int, parameters: Parameters) -> dict[str, object]:
+    """The losses on one mesh, how often the step was compiled, and what every device holds."""
+    recipe = replace(RECIPE, train=replace(RECIPE.train, micro_batches=micro_batches))
     optimizer = make_optimizer(recipe.train, recipe.model, STEPS)
-    state = initial_state(initial_parameters(recipe, mesh), recipe, optimizer, mesh)
+    parameters = jax.device_put(parameters, state_shardings(recipe, optimizer, mesh).parameters)
+    state = initial_state(parameters, recipe, optimizer, mesh)
     step = make_train_step(recipe, optimizer, mesh)
-    values = []
+    losses = []
     for seed in range(STEPS):
         batch = jax.device_put(random_batch(8, 32, 64, seed), batch_sharding(mesh))
         state, metrics = step(state, batch)
-        values.append(float(metrics["loss"]))
-    unlike = [
-        path
-        for path, array in state.parameters.items()
-        if config.fsdp > 1 and array.sharding.is_fully_replicated
-    ]
-    return {"losses": values, "compiled": step._cache_size(), "replicated": unlike}
+        losses.append(float(metrics["loss"]))
+    replicated = [path for path, a in state.parameters.items() if a.sharding.is_fully_replicated]
+    return {"losses": losses, "compiled": step._cache_size(), "replicated": replicated}
+
+
+def main() -> None:
+    """Runs all meshes from the same parameters."""
+    meshes = {
+        name: make_mesh(config, jax.devices()[: config.data * config.fsdp * config.tensor])
+        for name, (config, _) in MESHES.items()
+    }
+    parameters = jax.device_get(initial_parameters(RECIPE, meshes["one device"]))
+    spread = jax.device_get(initial_parameters(RECIPE, meshes["data, fsdp and tensor"]))
+    runs = {name: run(meshes[name], parts, parameters) for name, (_, parts) in MESHES.items()}
+    same = all(np.array_equal(spread[path], array) for path, array in parameters.items())
+    print(json.dumps({"runs": runs, "same initial parameters": same}))
 
 
 if __name__ == "__main__":
-    print(json.dumps({name: losses(name, config) for name, config in MESHES.items()}))
+    main()

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,24 +87,21 @@ def test_packed_row_has_the_summed_loss_and_gradient_of_its_conversations(exampl
     parameters = {path: 5 * array for path, array in parameters.items()}
 
     @jax.jit
-    def loss(parameters, batch):
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def gradient(parameters, batch):
         decoder = Decoder(MODEL, ComputeConfig("float32", "none"), parameters)
         return batch_loss(decoder, batch, chunk=64)
 
-    gradient = jax.jit(jax.value_and_grad(lambda *case: loss(*case)[0]))
-    batch = {name: array[None] for name, array in next(pack(examples, 512)).items()}
-    assert batch["segment_ids"].max() == len(examples) == 6
-    packed_loss, packed_gradient = gradient(parameters, batch)
-    losses, gradients, weights = [], [], []
-    for example in examples:
-        alone = {name: array[None] for name, array in next(pack([example], 128)).items()}
-        value, slope = gradient(parameters, alone)
-        losses.append(value)
-        gradients.append(slope)
-        weights.append(loss(parameters, alone)[1])
-    np.testing.assert_allclose(packed_loss, sum(losses), rtol=1e-5)
-    assert loss(parameters, batch)[1] == sum(weights)
-    summed = jax.tree.map(lambda *leaves: sum(leaves), *gradients)
-    for path, found in packed_gradient.items():
-        error = np.linalg.norm(found - summed[path]) / np.linalg.norm(summed[path])
+    def row(examples):
+        return {name: array[None] for name, array in next(pack(examples, 512)).items()}
+
+    packed = row(examples)
+    assert packed["segment_ids"].max() == len(examples) == 6
+    (loss, weight), slope = gradient(parameters, packed)
+    alone = [gradient(parameters, row([example])) for example in examples]
+    (summed_loss, summed_weight), summed_slope = jax.tree.map(lambda *leaves: sum(leaves), *alone)
+    np.testing.assert_allclose(loss, summed_loss, rtol=1e-5)
+    assert weight == summed_weight
+    for path, found in slope.items():
+        error = np.linalg.norm(found - summed_slope[path]) / np.linalg.norm(found)
         assert error < 1e-5, path
