@@ -78,7 +78,7 @@ def abstract_state(
     # Moments live beside their parameters, counters everywhere.
     return TrainState(
         parameters,
-        optax.tree_utils.tree_map_params(
+        optax.tree.map_params(
             optimizer,
             lambda _, parameter: parameter,
             jax.eval_shape(optimizer.init, parameters),
