@@ -13,6 +13,7 @@ has a row a task with its whole trajectory, WORKDIR/summary.json the rates with 
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -60,32 +61,39 @@ class CheckpointGenerator:
         self._batch_size = batch_size
         self._tensor = tensor
         self._observe = observe
+        self.shortened = 0
 
     @cached_property
-    def _sampler(self):
+    def _generator(self):
         # Neither judging samples nor going on with a run that is done needs JAX.
         import jax
 
         from ocijax.model.decoder import ComputeConfig
+        from ocijax.sample.context import ContextGenerator
         from ocijax.sample.sampler import Sampler
         from ocijax.sharding import MeshConfig, make_mesh
         from ocijax.train.checkpoint import load_model
 
         dtype = self._dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         mesh = make_mesh(MeshConfig(tensor=self._tensor))
-        return Sampler(
-            *load_model(self._folder, mesh, dtype),
+        model = load_model(self._folder, mesh, dtype)
+        sampler = Sampler(
+            *model,
             compute=ComputeConfig(dtype=dtype),
             mesh=mesh,
             max_batch=self._batch_size,
             observe=self._observe,
         )
+        context = model.config.max_position_embeddings
+        return ContextGenerator(sampler, model.template, model.tokenizer, context)
 
     def generate(
         self, conversations: Sequence[Conversation], settings: SamplingSettings
     ) -> list[Completion]:
-        """One completion for each conversation, in order."""
-        return self._sampler.generate(conversations, settings)
+        """One completion for each conversation, in order; ``shortened`` counts those cut."""
+        completions = self._generator.generate(conversations, settings)
+        self.shortened = self._generator.shortened
+        return completions
 
 
 class ProgressBar:
@@ -170,7 +178,7 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
         generator = CheckpointGenerator(
             folder, values.dtype, values.batch_size, values.tensor, bar.answered
         )
-        return evaluate(
+        summary = evaluate(
             benchmark,
             values.protocol,
             generator,
@@ -182,6 +190,13 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             samples=values.samples_per_task,
             observe=bar,
         )
+    if generator.shortened:
+        print(
+            f"{generator.shortened} answers were given without the oldest turns, which the model's "
+            "context could not hold",
+            file=sys.stderr,
+        )
+    return summary
 
 
 def _judge(sandbox: Sandbox) -> list[SummaryRow]:
