@@ -19,6 +19,9 @@ from ocijax.tasks.grammar import FEWEST_READINGS, Instruction, instructions
 SPLITS = ("test", "validation", "train")
 _INPUTS = 100
 
+# Of most families nearly every instruction can be used, but of rounding one in four.
+_CANDIDATES = 8
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -70,19 +73,18 @@ async def build_dataset(sandbox: Sandbox, sizes: Sizes, seed: int) -> Dataset:
     """
     generator = random.Random(seed)
     inputs = input_pool(_INPUTS, seed)
-    families = instructions()
+    wanted = _CANDIDATES * sum(getattr(sizes, split) for split in SPLITS)
+    families = [
+        generator.sample(family, min(wanted, len(family))) for family in instructions().values()
+    ]
     programs = [
-        program
-        for family in families.values()
-        for instruction in family
-        for program in instruction.programs
+        program for family in families for instruction in family for program in instruction.programs
     ]
     outputs = await run_programs(sandbox, programs, inputs)
     tasks: dict[str, list[Task]] = {split: [] for split in SPLITS}
     conversations: dict[str, list[Conversation]] = {split: [] for split in SPLITS}
-    for family in families.values():
-        shuffled = generator.sample(family, len(family))
-        groups = _task_groups(shuffled, inputs, outputs, generator)
+    for family in families:
+        groups = _task_groups(family, inputs, outputs, generator)
         for split in SPLITS:
             for instruction, group in itertools.islice(groups, getattr(sizes, split)):
                 tasks[split] += group
