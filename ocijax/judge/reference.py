@@ -48,7 +48,7 @@ class Reference:
     async def outputs(
         self, inputs: Sequence[tuple[Any, ...]]
     ) -> tuple[list[Any], tuple[float, ...]]:
-        """Its output for each of the data's inputs, and the seconds that each takes.
+        """Its output for each of the data's inputs, and the seconds on a CPU that each takes.
 
         Raises:
           InputError: it fails on one, or the result cannot be kept.
@@ -72,7 +72,7 @@ class Reference:
                 f"{last.error.strip()[-200:]!r}); the file is damaged or the limits too low"
             )
         outputs = [_shortened(outcome.value) for outcome in result.outcomes]
-        return outputs, tuple(outcome.wall_seconds for outcome in result.outcomes)
+        return outputs, tuple(outcome.cpu_seconds for outcome in result.outcomes)
 
     async def holding(self, tests: Sequence[TestCase], oracle: str, atol: float) -> list[TestCase]:
         """Those of ``tests`` that it passes."""
@@ -93,7 +93,8 @@ class Reference:
         )
         near = tolerances(atol, [test.expected for test in tests])
         holds = [
-            outcome.status == "ok" and is_right(test, outcome.value, oracle, tolerance)
+            outcome.status == "ok"
+            and is_right(test, outcome.value, oracle, tolerance, outcome.plain)
             for test, tolerance, outcome in zip(tests, near, result.outcomes, strict=False)
         ]
         return holds + [False] * (len(tests) - len(holds))

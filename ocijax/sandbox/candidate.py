@@ -7,7 +7,7 @@ import traceback
 from types import ModuleType, TracebackType
 from typing import Any
 
-from encoding import ANSWER_BYTES, FRAME_BYTES, LATE_BYTES, decode, encode
+from encoding import ANSWER_BYTES, FRAME_BYTES, LATE_BYTES, PLAIN_TYPES, decode, encode
 
 FILE = "<program>"
 _MESSAGE = 4096
@@ -26,7 +26,7 @@ def run(program: str, channel: int) -> int:
         print(stop.code, file=sys.stderr)
         return 1
     except BaseException as error:
-        _send(channel, (_status(error), ""))
+        _send(channel, _status(error), "")
         print(describe(error), file=sys.stderr)
         return 1
 
@@ -34,8 +34,8 @@ def run(program: str, channel: int) -> int:
 def call(program: str, function: str, inputs: list[bytes], channel: int) -> None:
     """Calls ``function`` on each input; writes a frame once loaded and one for each input.
 
-    A frame is eight bytes of length (big endian) and the encoding of a pair: ``ok`` and the encoded
-    value, or another status and the error in words.
+    A frame is eight bytes of length (big endian) and the encoding of a triple: ``ok``, the encoded
+    value, and whether it was of a plain type itself; or another status and the error in words.
     """
     try:
         module = _module("program", program)
@@ -45,21 +45,22 @@ def call(program: str, function: str, inputs: list[bytes], channel: int) -> None
             raise TypeError(f"{function} is a {type(entry).__name__}, not a function")
     except AttributeError as error:
         if error.__traceback__.tb_next is None:
-            _send(channel, ("error", f"NameError: the program does not define {function}"))
+            _send(channel, "error", f"NameError: the program does not define {function}")
         else:
-            _send(channel, (_status(error), describe(error)))
+            _send(channel, _status(error), describe(error))
         return
     except BaseException as error:
-        _send(channel, (_status(error), describe(error)))
+        _send(channel, _status(error), describe(error))
         return
-    sent = _send(channel, ("ok", encode(None)))
+    sent = _send(channel, "ok", encode(None))
     for data in inputs:
         try:
             limit = FRAME_BYTES if sent < ANSWER_BYTES else LATE_BYTES
-            answer = ("ok", encode(entry(*decode(data)), limit))
+            value = entry(*decode(data))
+            answer = ("ok", encode(value, limit), type(value) in PLAIN_TYPES)
         except BaseException as error:
             answer = (_status(error), describe(error))
-        sent += _send(channel, answer)
+        sent += _send(channel, *answer)
 
 
 def _module(name: str, program: str) -> ModuleType:
@@ -108,12 +109,12 @@ def _program_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]
     return traceback.StackSummary.extract(iter(frames), lookup_lines=True)
 
 
-def _send(channel: int, answer: tuple[str, bytes | str]) -> int:
+def _send(channel: int, status: str, content: bytes | str, plain: bool = True) -> int:
     try:
         sys.stdout.flush()
     except Exception:
         sys.stdout = None  # closed or replaced by the program: nothing to keep
-    frame = encode(answer)
+    frame = encode((status, content, plain))
     data = memoryview(len(frame).to_bytes(8, "big") + frame)
     while data:
         data = data[os.write(channel, data) :]

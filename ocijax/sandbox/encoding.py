@@ -24,6 +24,11 @@ ANSWER_BYTES = 256 << 20
 LATE_BYTES = 4 << 10
 """See `ANSWER_BYTES`."""
 
+PLAIN_TYPES = frozenset(
+    map(type, (None, True, 0, 0.0, 0j, "", b"", bytearray(), [], (), set(), frozenset(), {}))
+)
+"""The types that `decode` gives."""
+
 DEPTH = 200
 """Deepest nesting that is data; deeper (or without end) is `Opaque`."""
 

@@ -135,7 +135,8 @@ def _become_candidate(job: dict, proc: int, streams: tuple[int, ...], status: in
     except OSError as error:
         _tell(status, f"refused {error.strerror or error}")
         os._exit(1)
-    _tell(status, "started")
+    # Its number as our parent knows it; inside, it is another.
+    _tell(status, f"started {os.readlink('self', dir_fd=proc)}")
     for target, descriptor in enumerate(streams):
         os.dup2(descriptor, 100 + target)
     for target in range(len(streams)):

@@ -1,6 +1,9 @@
 """Runs one job in a confined process: feeds it, drains it, watches the clock, has it killed."""
 
+import contextlib
+import math
 import os
+import re
 import selectors
 import socket
 import subprocess
@@ -24,6 +27,8 @@ _TRANSFER_SECONDS = 5.0
 _FLOOD = 1024
 _ERROR_BYTES = 64 << 10  # of an error in words, and around a value
 _CHUNK = 1 << 18
+_LEAST_WAIT = 0.01
+_PROCESS_CLOCK = 2  # CPUCLOCK_SCHED of the kernel, of a whole process
 
 
 class SandboxError(InputError):
@@ -31,6 +36,14 @@ class SandboxError(InputError):
 
 
 Cause = Literal["exit", "signal", "memory", "timeout", "output", "garbled", "done"]
+
+
+@dataclass(frozen=True)
+class Time:
+    """Time that has passed, or that may: on the clock, and of the process on a CPU, in seconds."""
+
+    wall: float
+    cpu: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -101,9 +114,9 @@ def execute(
     job: dict[str, Any],
     *,
     stdin: bytes,
-    wall_seconds: float,
+    allowed: Time,
     output_bytes: int,
-    receive: Callable[[bytes, float], float | None],
+    receive: Callable[[bytes, Time], Time | None],
     cancelled: int,
 ) -> Ending:
     """Runs ``job`` and returns how it ended; nothing of it is left then.
@@ -112,10 +125,10 @@ def execute(
       launcher: where to run it.
       job: what `launcher.py` reads.
       stdin: what the program can read.
-      wall_seconds: until the first frame, or the end where none comes.
+      allowed: until the first frame, or the end where none comes.
       output_bytes: kept of stdout and of stderr; at 1024 times as much the program is stopped.
-      receive: called with each frame and the seconds since the one before (or the start); returns
-        the seconds for the next, or ``None`` when no more is wanted.
+      receive: called with each frame and the time since the one before (or the start); returns
+        the time for the next, or ``None`` when no more is wanted.
       cancelled: descriptor that is readable once the job is to be given up.
 
     Raises:
@@ -131,7 +144,7 @@ def execute(
         _close(theirs)
     run = _Run(mine, job, stdin, output_bytes, receive, cancelled)
     try:
-        return run.watch(wall_seconds)
+        return run.watch(allowed)
     finally:
         run.close()
 
@@ -177,7 +190,8 @@ class _Run:
         self._received = 0
         self._report = bytearray()
         self._began: float | None = None
-        self._last = 0.0
+        self._last = self._allowed = Time(0.0, 0.0)
+        self._clock: int | None = None
         self._deadline: float | None = time.monotonic() + _START_SECONDS
         self._cause: Cause | None = None
         self._selector = selectors.DefaultSelector()
@@ -195,9 +209,9 @@ class _Run:
         if self._control is not None:
             os.close(self._control)
 
-    def watch(self, wall_seconds: float) -> Ending:
+    def watch(self, allowed: Time) -> Ending:
         """Serves the process until it has ended."""
-        self._wall_seconds = wall_seconds
+        self._allowed = allowed
         while self._status in self._selector.get_map():
             wait = max(0.0, self._deadline - time.monotonic())
             ready = [key.fd for key, _ in self._selector.select(wait)]
@@ -208,7 +222,10 @@ class _Run:
             late = time.monotonic() - self._deadline
             # A frame on its way was in time: it is we who are slow to read it.
             if late >= (_TRANSFER_SECONDS if self._results in ready else 0.0):
-                self._expire()
+                if self._began is not None and self._cause is None:
+                    self._deadline = self._next_deadline()
+                if self._deadline <= time.monotonic():
+                    self._expire()
         return self._ending()
 
     def _serve(self, descriptor: int) -> None:
@@ -245,9 +262,8 @@ class _Run:
             self._drop(descriptor)
         elif descriptor == self._status:
             self._report += data
-            if self._began is None and b"started\n" in self._report:
-                self._began = self._last = time.monotonic()
-                self._deadline = self._began + self._wall_seconds
+            if self._began is None:
+                self._begin()
         elif descriptor == self._results:
             self._collect(data)
         else:
@@ -270,14 +286,39 @@ class _Run:
             self._received += length
             frame = bytes(self._frames[8 : 8 + length])
             del self._frames[: 8 + length]
-            now = time.monotonic()
-            began = self._last if self._began is not None else now
-            seconds = self._receive(frame, now - began)
-            if seconds is None:
+            now = self._now()
+            if self._began is None:
+                self._last = now
+            passed = Time(now.wall - self._last.wall, now.cpu - self._last.cpu)
+            allowed = self._receive(frame, passed)
+            if allowed is None:
                 self._kill("done")
                 return
-            self._last = now
-            self._deadline = time.monotonic() + seconds
+            self._allowed = allowed
+            self._last = Time(time.monotonic(), now.cpu)
+            self._deadline = self._next_deadline()
+
+    def _begin(self) -> None:
+        if started := re.search(rb"^started (\d+)\n", self._report, re.MULTILINE):
+            self._clock = ~int(started[1]) << 3 | _PROCESS_CLOCK
+            self._last = self._now()
+            self._began = self._last.wall
+            self._deadline = self._next_deadline()
+
+    def _now(self) -> Time:
+        """The time now; that of the process stands still when it has ended."""
+        cpu = self._last.cpu
+        if self._clock is not None:
+            with contextlib.suppress(OSError):
+                cpu = time.clock_gettime(self._clock)
+        return Time(time.monotonic(), cpu)
+
+    def _next_deadline(self) -> float:
+        """When the time allowed can be over at the earliest."""
+        now = self._now()
+        cpu = self._allowed.cpu - (now.cpu - self._last.cpu)
+        wait = max(cpu, _LEAST_WAIT) if cpu > 0 else 0.0
+        return min(self._last.wall + self._allowed.wall, now.wall + wait)
 
     def _expire(self) -> None:
         if self._cause is not None:

@@ -59,14 +59,18 @@ class Outcome:
     Attributes:
       status: ``ok``, or why there is no value.
       value: plain data, decoded in the parent; never an object of the candidate's making.
+      plain: whether the value was of a built-in type itself, no subclass or other number.
       error: exception type, message and the candidate's part of the traceback.
       wall_seconds: of this input alone.
+      cpu_seconds: likewise, those of the process.
     """
 
     status: Status
     value: Any = None
     error: str = ""
     wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    plain: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import math
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 from ocijax.errors import InputError
 from ocijax.sandbox.encoding import EncodingError, Opaque, decode, encode
-from ocijax.sandbox.process import Ending, Launcher, execute
+from ocijax.sandbox.process import Ending, Launcher, Time, execute
 from ocijax.sandbox.result import CallResult, ExecutionResult, Limits, Outcome, Status
 
 _ERROR_CHARACTERS = 32 << 10
@@ -77,7 +78,7 @@ class Sandbox:
         ending = await self._execute(
             job,
             stdin=stdin.encode("utf-8", "surrogatepass"),
-            wall_seconds=self.limits.wall_seconds,
+            allowed=Time(self.limits.wall_seconds),
             receive=(claim := _Claim(self.limits.wall_seconds)).receive,
         )
         status = _end_status(ending)
@@ -99,6 +100,7 @@ class Sandbox:
         function: str,
         inputs: Sequence[tuple[Any, ...]],
         wall_seconds: float | Sequence[float] | None = None,
+        cpu_seconds: float | Sequence[float] = math.inf,
         stop: Callable[[int, Outcome], bool] | None = None,
     ) -> CallResult:
         """Loads ``program`` and calls ``function`` on each of ``inputs``, in one process.
@@ -111,6 +113,8 @@ class Sandbox:
           function: name that it defines.
           inputs: positional arguments, plain data.
           wall_seconds: limit of each input, or one for each; ``limits.wall_seconds`` where None.
+          cpu_seconds: likewise, of the time that the process spends on a CPU: unlike the other it
+            does not depend on what else the machine does. Whichever is reached first ends it.
           stop: called with the index and outcome of each input, as they come; true ends the calls.
 
         Raises:
@@ -119,14 +123,11 @@ class Sandbox:
         """
         if wall_seconds is None:
             wall_seconds = self.limits.wall_seconds
-        if isinstance(wall_seconds, int | float):
-            wall_seconds = [wall_seconds] * len(inputs)
-        if len(wall_seconds) != len(inputs):
-            raise InputError(f"{len(wall_seconds)} wall limits for {len(inputs)} inputs")
+        wall, cpu = (_for_each(inputs, seconds) for seconds in (wall_seconds, cpu_seconds))
         job = self._job(program, function=function, inputs=_encode_inputs(inputs))
-        answers = _Answers(wall_seconds, stop)
+        answers = _Answers(list(map(Time, wall, cpu)), stop)
         ending = await self._execute(
-            job, stdin=b"", wall_seconds=self.limits.wall_seconds, receive=answers.receive
+            job, stdin=b"", allowed=Time(self.limits.wall_seconds), receive=answers.receive
         )
         return answers.result(ending, self.isolation)
 
@@ -207,23 +208,23 @@ class _Claim:
         self.status = ""
         self._left = wall_seconds
 
-    def receive(self, frame: bytes, seconds: float) -> float:
-        self.status = _outcome(frame, seconds).status
-        self._left -= seconds
-        return self._left
+    def receive(self, frame: bytes, passed: Time) -> Time:
+        self.status = _outcome(frame, passed).status
+        self._left -= passed.wall
+        return Time(self._left)
 
 
 class _Answers:
     """Collects the frames of a call as outcomes: of loading first, then of each input."""
 
-    def __init__(self, wall_seconds: Sequence[float], stop):
-        self._wall_seconds = wall_seconds
+    def __init__(self, allowed: Sequence[Time], stop):
+        self._allowed = allowed
         self._stop = stop
         self._load: Outcome | None = None
         self._outcomes: list[Outcome] = []
 
-    def receive(self, frame: bytes, seconds: float) -> float | None:
-        outcome = _outcome(frame, seconds)
+    def receive(self, frame: bytes, passed: Time) -> Time | None:
+        outcome = _outcome(frame, passed)
         if self._load is None:
             self._load = outcome
             if outcome.status != "ok":
@@ -233,7 +234,7 @@ class _Answers:
             if self._stop is not None and self._stop(len(self._outcomes) - 1, outcome):
                 return None
         reached = len(self._outcomes)
-        return self._wall_seconds[reached] if reached < len(self._wall_seconds) else None
+        return self._allowed[reached] if reached < len(self._allowed) else None
 
     def result(self, ending: Ending, isolation: str) -> CallResult:
         if ending.cause != "done":
@@ -246,18 +247,18 @@ class _Answers:
         return CallResult(tuple(self._outcomes), load, ending.stdout, isolation)
 
 
-def _outcome(frame: bytes, seconds: float) -> Outcome:
+def _outcome(frame: bytes, passed: Time) -> Outcome:
     """Reads one frame, which may be anything: the candidate's process can write there."""
     try:
-        status, content = decode(frame)
+        status, content, plain = decode(frame)
         if status not in _STATUSES or not isinstance(content, bytes if status == "ok" else str):
             raise EncodingError("no such answer")
         if status == "ok":
-            return Outcome("ok", decode(content), "", seconds)
+            return Outcome("ok", decode(content), "", passed.wall, passed.cpu, plain is True)
     except (ValueError, TypeError) as error:
-        return Outcome("error", None, f"unreadable answer ({error})", seconds)
+        status, content = "error", f"unreadable answer ({error})"
     text = content[:_ERROR_CHARACTERS].encode("utf-8", "backslashreplace").decode()
-    return Outcome(status, None, text, seconds)
+    return Outcome(status, None, text, passed.wall, passed.cpu)
 
 
 def _end_status(ending: Ending, success: Status = "ok") -> Status:
@@ -285,6 +286,14 @@ def _end_text(ending: Ending) -> str:
         "memory": "the program and the processes it started used up their memory",
         "garbled": "the program wrote into the channel of its answers",
     }[ending.cause]
+
+
+def _for_each(inputs: Sequence[Any], seconds: float | Sequence[float]) -> Sequence[float]:
+    if isinstance(seconds, int | float):
+        return [seconds] * len(inputs)
+    if len(seconds) != len(inputs):
+        raise InputError(f"{len(seconds)} time limits for {len(inputs)} inputs")
+    return seconds
 
 
 def _encode_inputs(inputs: Sequence[tuple[Any, ...]]) -> list[bytes]:

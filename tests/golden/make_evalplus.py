@@ -57,6 +57,8 @@ CHANGES = {
         "__import__('fractions').Fraction(result)",
         "str(result)",
         "__import__('numpy').float64(result)",
+        "__import__('numpy').float64(result) + 1e-9",
+        "type('Number', (float,), {})(result + 1e-9)",
     ],
     "HumanEval/4": ["result * (1 + 5e-8)", "result * (1 + 1e-5)", "[result]"],
     "Mbpp/120": ["float(result)", "result + 5e-5 if isinstance(result, float) else result"],
@@ -144,8 +146,6 @@ PROGRAMS = {
 """Whole programs: how they begin and end."""
 
 DIFFERENCES = {
-    # Near, but of a type of numpy's.
-    "HumanEval/2": ["__import__('numpy').float64(result) + 1e-9"],
     # No program passes this task.
     "HumanEval/32": ["result"],
     # A result that says it is equal, and one that was read where the tests are.

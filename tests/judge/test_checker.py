@@ -95,14 +95,24 @@ def test_a_slow_reference_gives_its_inputs_more_time(judge):
     program = """
         import time
         def f(x):
-            end = time.monotonic() + 5
-            while time.monotonic() < end: pass
+            began = time.process_time()
+            while time.process_time() - began < 1.2: pass
             return x
     """
     base = suite(((1,), 1))
     assert judge.check(task(base), program).suites["base"].status == "timeout"
-    slow = dataclasses.replace(base, seconds=(5.0,))
+    slow = dataclasses.replace(base, seconds=(1.0,))
     assert judge.check(task(slow), program).passed_base
+
+
+def test_waiting_for_a_cpu_is_no_running_out_of_time(judge):
+    program = """
+        import time
+        def f(x):
+            time.sleep(2)
+            return x
+    """
+    assert judge.check(task(suite(((1,), 1))), program).passed_base
 
 
 def test_the_tolerance_of_the_suite_counts(judge):
@@ -189,7 +199,7 @@ def test_the_first_public_failure_comes_with_what_it_gave(judge):
     case, outcome = result.failure
     assert (case, outcome.value) == (TestCase((3,), 9), 1)
     assert not result.passed
-    assert result.stdout == "1\n3\n"
+    assert result.stdout.startswith("1\n3\n")
 
 
 def test_public_tests_are_judged_like_the_base_suite(judge):

@@ -43,6 +43,13 @@ def test_near_values_are_wrong_where_type_or_length_differs():
     assert not right(1, 1.0000001, atol=1e-6)
 
 
+def test_near_values_are_wrong_where_they_are_only_like_the_expected_type():
+    case = TestCase((), 1.0)
+    assert is_right(case, 1.0000001, atol=1e-6, plain=True)
+    assert not is_right(case, 1.0000001, atol=1e-6, plain=False)
+    assert is_right(case, 1.0, atol=1e-6, plain=False)
+
+
 def test_values_that_cannot_be_subtracted_are_wrong():
     assert not right({"a": 1.0000001}, {"a": 1.0}, atol=1e-6)
     assert not right([[1.0], [1.0, 2.0]], [[1.0], [1.0, 2.5]], atol=1e-6)

@@ -103,8 +103,39 @@ def test_the_wall_limit_is_of_each_input(runner):
     assert [outcome.status for outcome in result.outcomes] == ["ok"] * 4
 
 
+def test_the_cpu_limit_is_of_each_input_and_passes_while_the_program_waits_for_a_cpu(runner):
+    program = """
+        import time
+        def f(spin, sleep):
+            time.sleep(sleep)
+            began = time.process_time()
+            while time.process_time() - began < spin: pass
+            return spin
+    """
+    inputs = [(0.3, 0.0), (0.3, 0.8), (0.3, 0.0), (600.0, 0.0)]
+    outcomes = runner.call(program, inputs, wall_seconds=60.0, cpu_seconds=0.6).outcomes
+    assert [outcome.status for outcome in outcomes] == ["ok", "ok", "ok", "timeout"]
+    assert sum(outcome.cpu_seconds for outcome in outcomes[:3]) >= 0.9
+
+
+def test_the_wall_limit_ends_what_the_cpu_limit_does_not(runner):
+    program = "import time\ndef f(): time.sleep(600)"
+    [outcome] = runner.call(program, [()], wall_seconds=0.5, cpu_seconds=0.2).outcomes
+    assert outcome.status == "timeout"
+
+
+def test_a_value_of_a_built_in_type_itself_is_told_from_one_that_is_only_like_it(runner):
+    program = """
+        from fractions import Fraction
+        class Whole(int): pass
+        def f(i): return [1, Whole(1), True, Fraction(1), {}.keys(), [Whole(1)]][i]
+    """
+    outcomes = runner.call(program, [(index,) for index in range(6)]).outcomes
+    assert [outcome.plain for outcome in outcomes] == [True, False, True, False, False, True]
+
+
 def test_a_limit_for_each_input_is_wanted(runner):
-    with pytest.raises(InputError, match="2 wall limits for 1 inputs"):
+    with pytest.raises(InputError, match="2 time limits for 1 inputs"):
         runner.call("", [()], wall_seconds=[1.0, 2.0])
 
 
