@@ -62,8 +62,8 @@ class LoadedModel(NamedTuple):
 class Checkpoints:
     """The checkpoints of one training run; use as a context manager.
 
-    Saving runs in the background: what fails there is raised by the next call, and by the end of
-    the context.
+    Saving runs in the background: what fails there is raised by the next call of any method but
+    `restore`, and by the end of the context.
 
     Args:
       directory: holds one folder for each step; made where absent.
@@ -116,6 +116,15 @@ class Checkpoints:
         except Exception as error:
             raise self._failure(step, error) from error
         self._pending = step, response
+
+    def check(self) -> None:
+        """Raises what went wrong with a save that ended meanwhile; waits for none.
+
+        Raises:
+          InputError: it could not be written; the ones before are untouched.
+        """
+        if not self._checkpointer.is_saving_in_progress():
+            self.wait()
 
     def wait(self) -> None:
         """Waits for the checkpoint being written.

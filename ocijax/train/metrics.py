@@ -1,10 +1,15 @@
 """Where a run's numbers go: ``metrics.jsonl``, one line a step, and TensorBoard."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+
+from ocijax.errors import InputError
 
 
 class MetricsWriter:
@@ -15,34 +20,63 @@ class MetricsWriter:
     Args:
       workdir: gets ``metrics.jsonl`` and ``tensorboard/``.
       step: steps done before the run goes on.
+
+    Raises:
+      InputError: the files cannot be written.
     """
 
     def __init__(self, workdir: Path, step: int):
-        path = workdir / "metrics.jsonl"
-        kept = [row for row in read_metrics(path) if row["step"] <= step]
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        unfinished.rename(path)
-        self._file = path.open("a")
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+        self._path = workdir / "metrics.jsonl"
+        self._rows: list[tuple[int, Mapping[str, float]]] = []
+        try:
+            kept = [row for row in read_metrics(self._path) if row["step"] <= step]
+            unfinished = self._path.with_name(f".{self._path.name}.unfinished")
+            unfinished.write_text("".join(json.dumps(row) + "\n" for row in kept))
+            unfinished.rename(self._path)
+            (workdir / "tensorboard").mkdir(exist_ok=True)
+            # Not SummaryWriter: it writes in a thread, and waits for ever where that has failed.
+            self._board = EventsWriter(str(workdir / "tensorboard" / "events"), f".{step}")
+        except OSError as error:
+            raise self._failure(error) from error
+        # Tells TensorBoard to drop what it has of later steps.
+        start = SessionLog(status=SessionLog.START)
+        self._board.write_event(Event(step=step + 1, wall_time=time.time(), session_log=start))
 
     def __enter__(self) -> "MetricsWriter":
         return self
 
-    def __exit__(self, *_) -> None:
-        self._file.close()
-        self._board.close()
+    def __exit__(self, kind, *_) -> None:
+        if kind is None:
+            self.flush()
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One step's numbers, as they are after that many steps."""
-        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
-        for name, value in metrics.items():
-            self._board.add_scalar(name, value, step)
+        """One step's numbers, as they are after that many steps; on disk after `flush`."""
+        self._rows.append((step, metrics))
 
     def flush(self) -> None:
-        """Brings what was written to disk."""
-        self._file.flush()
-        self._board.flush()
+        """Brings what was written to disk.
+
+        Raises:
+          InputError: it cannot be written.
+        """
+        rows, self._rows = self._rows, []
+        try:
+            with self._path.open("a") as file:
+                file.writelines(json.dumps({"step": step, **row}) + "\n" for step, row in rows)
+            for step, row in rows:
+                for name, value in row.items():
+                    summary = scalar(name, value)
+                    event = Event(step=step, wall_time=time.time(), summary=summary)
+                    self._board.write_event(event)
+            self._board.flush()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> InputError:
+        return InputError(
+            f"{self._path.parent}: cannot write metrics: {error.strerror}; mend that and run the "
+            "same command again"
+        )
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

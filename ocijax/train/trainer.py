@@ -123,6 +123,7 @@ def train(
         for step in range(first + 1, steps + 1):
             state, metrics = train_step(state, _place(next(batches), mesh))
             log.begun(step, metrics, settings.log_every)
+            checkpoints.check()
             last = step == steps
             stopping = not last and _agreed(stop, step, settings.log_every)
             due = settings.evaluate_every and step % settings.evaluate_every == 0
