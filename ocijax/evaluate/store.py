@@ -32,7 +32,8 @@ class RowLog:
     def __init__(self, path: Path):
         self._path = path
         try:
-            self._file = open(path, "a+b")  # noqa: SIM115  open as long as this object
+            # Unbuffered: closing after a failed write has nothing left to write.
+            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  open as long as this object
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{path}: another run is writing it; wait for its end") from None
@@ -55,8 +56,9 @@ class RowLog:
           InputError: it cannot be written; the rows before are whole.
         """
         try:
-            self._file.write(json.dumps(row).encode() + b"\n")
-            self._file.flush()
+            left = memoryview(json.dumps(row).encode() + b"\n")
+            while left:
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             raise InputError(f"{self._path}: cannot write it: {error.strerror}") from error
@@ -104,24 +106,42 @@ class ResultStore:
     def _claim(self, settings: Mapping[str, Any]) -> None:
         path = self.workdir / "settings.json"
         if path.exists():
-            stored = json.loads(path.read_text())
+            try:
+                stored = json.loads(path.read_text())
+            except ValueError as error:
+                raise InputError(f"{path}: damaged: {error}; choose another workdir") from error
             for name, there, here in differences(stored, settings, "run"):
                 raise InputError(
                     f"--workdir={self.workdir}: belongs to a run with "
                     f"{name.removeprefix('run.')}={there!r}, not {here!r}; choose another"
                 )
             return
-        if self.workdir.exists() and (not self.workdir.is_dir() or any(self.workdir.iterdir())):
+        # A run killed while it claimed the folder leaves the half of its settings file.
+        if self.workdir.exists() and (
+            not self.workdir.is_dir() or set(self.workdir.iterdir()) - {_unfinished(path)}
+        ):
             raise InputError(f"--workdir={self.workdir}: holds files but no run; choose another")
         try:
             self.workdir.mkdir(parents=True, exist_ok=True)
-            write_json(path, settings)
         except OSError as error:
             raise InputError(f"--workdir={self.workdir}: cannot write: {error.strerror}") from error
+        write_json(path, settings)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file, whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(json.dumps(value, indent=2) + "\n")
-    unfinished.rename(path)
+    """Writes a JSON file, whole or not at all.
+
+    Raises:
+      InputError: it cannot be written; what was there before is whole.
+    """
+    unfinished = _unfinished(path)
+    try:
+        unfinished.write_text(json.dumps(value, indent=2) + "\n")
+        unfinished.rename(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write it: {error.strerror}") from error
+
+
+def _unfinished(path: Path) -> Path:
+    """Where a file is written before it has its name."""
+    return path.with_name(f".{path.name}.unfinished")

@@ -63,6 +63,37 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
         RowLog(tmp_path / "absent" / "rows.jsonl")
 
 
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from ocijax.errors import InputError
+from ocijax.evaluate.store import ResultStore, write_json
+try:
+    with ResultStore(sys.argv[1], {}) as store:
+        store.results.append({"a": 1})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))
+        {action}
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "name"),
+    [
+        ('store.results.append({"b": "b" * 99})', "results.jsonl"),
+        ('write_json(store.workdir / "summary.json", "c" * 99)', "summary.json"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_the_rows_before_are_whole(tmp_path, action, name):
+    program = FULL_DISK.replace("{action}", action)
+    out = subprocess.check_output([sys.executable, "-c", program, str(tmp_path)], text=True)
+    assert out == f"{tmp_path / name}: cannot write it: File too large\n"
+    assert not (tmp_path / "summary.json").exists()
+    with ResultStore(tmp_path, {}) as store:
+        assert store.rows == [{"a": 1}]
+
+
 def test_a_workdir_is_made_and_knows_its_run(tmp_path):
     with ResultStore(tmp_path / "a" / "b", SETTINGS) as store:
         store.results.append({"task_id": "t", "sample": 0})
@@ -99,3 +130,16 @@ def test_a_file_in_place_of_the_workdir_is_refused(tmp_path):
 def test_the_settings_can_be_read(tmp_path):
     with ResultStore(tmp_path, SETTINGS):
         assert json.loads((tmp_path / "settings.json").read_text()) == SETTINGS
+
+
+def test_a_run_killed_while_it_claimed_its_folder_can_begin_again(tmp_path):
+    (tmp_path / ".settings.json.unfinished").write_text('{"protocol"')
+    with ResultStore(tmp_path, SETTINGS) as store:
+        assert not store.rows
+    assert json.loads((tmp_path / "settings.json").read_text()) == SETTINGS
+
+
+def test_damaged_settings_are_named(tmp_path):
+    (tmp_path / "settings.json").write_text('{"protocol"')
+    with pytest.raises(InputError, match=r"settings\.json: damaged: .*; choose another workdir"):
+        ResultStore(tmp_path, SETTINGS)
