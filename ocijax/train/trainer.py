@@ -170,7 +170,8 @@ def _claim(workdir: Path, recipe: Recipe) -> None:
     """Writes the recipe into the workdir, or checks that it is the one already there.
 
     Raises:
-      InputError: the workdir belongs to another recipe; the first differing field is named.
+      InputError: the workdir belongs to another recipe, the first differing field of which is
+        named, or cannot be written.
     """
     path, mapping = workdir / "config.json", to_mapping(recipe)
     if path.exists():
@@ -180,11 +181,15 @@ def _claim(workdir: Path, recipe: Recipe) -> None:
                     f"{workdir}: belongs to a run with {name}={there!r}, not {here!r}; choose "
                     "another --workdir or that value"
                 )
-    if jax.process_index() == 0:
+    if jax.process_index() != 0:
+        return
+    try:
         workdir.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.unfinished")
         unfinished.write_text(json.dumps(mapping, indent=2) + "\n")
         unfinished.rename(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _begin(

@@ -57,10 +57,9 @@ def test_a_line_left_half_is_passed_over(written):
 
 
 def test_a_full_disk_is_one_line(tmp_path):
-    with (
-        pytest.raises(InputError, match="cannot write metrics: No space left on device"),
-        MetricsWriter(tmp_path, 0) as writer,
-    ):
-        (tmp_path / "metrics.jsonl").unlink()
-        (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-        writer.write(1, {"loss": 1.0})
+    writer = MetricsWriter(tmp_path, 0)
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    writer.write(1, {"loss": 1.0})
+    with pytest.raises(InputError, match="cannot write metrics: No space left on device"):
+        writer.flush()

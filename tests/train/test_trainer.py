@@ -90,6 +90,12 @@ def test_a_workdir_of_another_recipe_is_refused_by_the_differing_field(finished,
         train(change(recipe, learning_rate=0.02), finished[0])
 
 
+def test_a_workdir_that_cannot_be_made_is_refused_by_name(recipe, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/run/config\.json: cannot be written: Not a dir"):
+        train(recipe, tmp_path / "file" / "run")
+
+
 def test_what_changes_no_result_may_change(finished, recipe, change):
     assert train(change(recipe, log_every=1, checkpoints_kept=1), finished[0]).step == 12
 
