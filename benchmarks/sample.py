@@ -3,11 +3,13 @@
     python -m benchmarks.sample --shape=tiny
     python -m benchmarks.sample --shape=1.3b --rows=32 --prompt=512 --new=128
 
-Prints generated tokens/s end to end, prompts read included, of the sampler and of a loop that runs
-the full forward for every token; parameters are random, so no answer ends early.
+Prints tokens/s of reading the prompts (prefill), of generating alone (decode) and of both together
+in generated tokens, the latter beside a loop that runs the full forward for every token; parameters
+are random, and no answer ends early.
 """
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -20,35 +22,45 @@ from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import Parameters, init_parameters
 from ocijax.program import run
-from ocijax.sample.decoding import Request, decode, prefill
+from ocijax.sample.decoding import Cache, Draws, Rows, decode, prefill, resize
 from ocijax.sharding import MeshConfig, make_mesh
 
 SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
-ROWS = flags.DEFINE_integer("rows", 32, "Prompts answered at once.")
-PROMPT = flags.DEFINE_integer("prompt", 128, "Tokens of a prompt.")
-NEW = flags.DEFINE_integer("new", 64, "Tokens generated for each.")
+ROWS = flags.DEFINE_integer("rows", 32, "Prompts answered at once.", lower_bound=1)
+PROMPT = flags.DEFINE_integer("prompt", 128, "Tokens of a prompt.", lower_bound=1)
+NEW = flags.DEFINE_integer("new", 64, "Tokens generated for each.", lower_bound=2)
+TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0)
+TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus to draw from.", lower_bound=0.0, upper_bound=1.0)
 
 
-def cached(model: ModelConfig, compute: ComputeConfig, parameters: Parameters, tokens) -> None:
-    """Answers every prompt by prefill and decode."""
-    rows = len(tokens)
-    request = Request(
-        keys=jax.random.split(jax.random.key(0), rows),
-        limits=jnp.full(rows, NEW.value, jnp.int32),
-        stop_ids=jnp.full(1, -1, jnp.int32),
-        temperature=jnp.float32(0),
-        top_p=jnp.float32(1),
-    )
-    static = {
-        "config": model,
-        "compute": compute,
-        "mesh": make_mesh(MeshConfig(), jax.local_devices()[:1]),
-    }
-    lengths = jnp.full(rows, PROMPT.value, jnp.int32)
-    slots = PROMPT.value + NEW.value
-    answers = prefill(parameters, tokens, lengths, request, slots=slots, **static)
-    answers, generated = decode(parameters, answers, request, steps=NEW.value - 1, **static)
-    generated.block_until_ready()
+class Cached:
+    """Answers by `prefill` and `decode`."""
+
+    def __init__(self, model: ModelConfig, compute: ComputeConfig, parameters: Parameters):
+        self._mesh = make_mesh(MeshConfig(), jax.local_devices()[:1])
+        static = {"config": model, "compute": compute, "mesh": self._mesh}
+        self._prefill = partial(prefill, parameters, **static)
+        self._decode = partial(decode, parameters, steps=NEW.value - 1, **static)
+        self._draws = Draws(np.uint32(0), np.float32(TEMPERATURE.value), np.float32(TOP_P.value))
+        self._indices = np.arange(ROWS.value, dtype=np.int32)
+
+    def read(self, tokens: jax.Array) -> tuple[Cache, jax.Array]:
+        """Prefills prompts ``[rows, length]``, with room for the answers."""
+        lengths = np.full_like(self._indices, PROMPT.value)
+        cache, first = self._prefill(tokens, lengths, self._indices, self._draws)
+        slots = PROMPT.value + NEW.value - 1
+        return resize(cache, self._indices, mesh=self._mesh, slots=slots), first
+
+    def go_on(self, cache: Cache, first: jax.Array) -> jax.Array:
+        """Decodes all further tokens."""
+        rows = Rows(
+            tokens=first,
+            positions=np.full_like(self._indices, PROMPT.value),
+            counts=np.ones_like(self._indices),
+            limits=np.full_like(self._indices, NEW.value),
+            indices=self._indices,
+        )
+        return self._decode(cache, rows, np.full(1, -1, np.int32), self._draws)[1]
 
 
 @partial(jax.jit, static_argnames=("model", "compute"), donate_argnames="tokens")
@@ -68,34 +80,56 @@ def append_token(
     return tokens.at[:, last + 1].set(chosen)
 
 
-def uncached(model: ModelConfig, compute: ComputeConfig, parameters: Parameters, tokens) -> None:
+def uncached(
+    model: ModelConfig, compute: ComputeConfig, parameters: Parameters, tokens: jax.Array
+) -> jax.Array:
     """Answers every prompt by a full forward for each token."""
     tokens = jnp.pad(tokens, ((0, 0), (0, NEW.value)))
     for column in range(PROMPT.value - 1, PROMPT.value + NEW.value - 1):
         tokens = append_token(parameters, tokens, column, model=model, compute=compute)
-    tokens.block_until_ready()
+    return tokens
+
+
+def seconds(function: Callable, make_arguments: Callable[[], tuple]) -> float:
+    """The shortest of three runs, after one that compiles; arguments are made before each."""
+    times = []
+    for _ in range(4):
+        arguments = jax.block_until_ready(make_arguments())
+        start = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
 
 
 def main() -> None:
-    """Times both, each after one run that compiles."""
+    """Times everything and prints the table."""
     model = SHAPES[SHAPE.value]
-    device = jax.devices()[0]
-    compute = ComputeConfig("float32" if device.platform == "cpu" else "bfloat16", remat="none")
-    parameters = jax.jit(lambda key: init_parameters(model, key, compute.dtype))(jax.random.key(0))
+    device = jax.local_devices()[0]
+    dtype = "float32" if device.platform == "cpu" else "bfloat16"
+    compute = ComputeConfig(dtype, remat="none", scan_layers=False)
+    parameters = jax.jit(lambda key: init_parameters(model, key, dtype))(jax.random.key(0))
     random = np.random.default_rng(0)
     shape = (ROWS.value, PROMPT.value)
     tokens = jnp.asarray(random.integers(0, model.vocab_size, shape), jnp.int32)
-    print(f"{device.device_kind}, shape {SHAPE.value}, {compute.dtype}, ", end="")
+    cached = Cached(model, compute, parameters)
+
+    naive = seconds(partial(uncached, model, compute, parameters), lambda: (tokens,))
+    read = seconds(cached.read, lambda: (tokens,))
+    going = seconds(cached.go_on, lambda: cached.read(tokens))
+    new = ROWS.value * NEW.value
+    print(f"{device.device_kind}, shape {SHAPE.value}, {dtype}, ", end="")
     print(f"{ROWS.value} prompts of {PROMPT.value} tokens, {NEW.value} new ones each")
-    print(f"{'':24}{'tokens/s':>12}{'ratio':>8}")
-    speeds = {}
-    for name, answer in (("full forward a token", uncached), ("ocijax", cached)):
-        answer(model, compute, parameters, tokens)
-        start = time.perf_counter()
-        answer(model, compute, parameters, tokens)
-        speeds[name] = ROWS.value * NEW.value / (time.perf_counter() - start)
-        ratio = speeds[name] / speeds["full forward a token"]
-        print(f"{name:24}{speeds[name]:12,.0f}{ratio:8.1f}")
+    print(f"{'':32}{'tokens/s':>12}{'ms a step':>12}{'ratio':>8}")
+    steps = NEW.value - 1
+    for name, speed, step, ratio in (
+        ("full forward for every token", new / naive, naive / NEW.value, 1.0),
+        ("ocijax, prompts and answers", new / (read + going), None, naive / (read + going)),
+        ("  prefill (prompt tokens)", ROWS.value * PROMPT.value / read, None, None),
+        ("  decode", ROWS.value * steps / going, going / steps, None),
+    ):
+        milliseconds = "" if step is None else f"{1e3 * step:.2f}"
+        times = "" if ratio is None else f"{ratio:.1f}"
+        print(f"{name:32}{speed:12,.0f}{milliseconds:>12}{times:>8}")
 
 
 if __name__ == "__main__":

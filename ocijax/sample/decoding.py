@@ -1,8 +1,9 @@
-"""Prefill and decode over a key-value cache: two jitted functions that never hold a prompt twice.
+"""Prefill and decode over a key-value cache, jitted; the host keeps everything but the cache.
 
-The cache has a slot for every position of a row, so a token's slot is its position: prompts are
-padded on the right, what padding wrote is overwritten by the answer, and a query looks at the
-slots up to its own position only.
+A token's slot in the cache is its position: prompts are padded on the right, what padding wrote is
+overwritten by the answer, and a query looks at the slots up to its own position only. A cache has
+as many slots as its rows fill for now; `resize` makes room. Layers run unrolled, each over arrays
+of its own, so that a step updates them in place and copies none.
 """
 
 from functools import partial
@@ -12,192 +13,226 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ocijax.model.attention import masked_attention, packed_mask
+from ocijax.model.attention import masked_attention
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import Parameters
 from ocijax.sample.choice import choose_tokens
 from ocijax.sharding import named_sharding
 
+_QUERY_BLOCK = 512
+"""Queries of a long prompt that attend at once: what bounds the memory of their scores."""
 
-class Cache(NamedTuple):
-    """Keys and values of every layer, ``[layers, batch, slots, key_value_heads, head_dim]``."""
+
+class LayerCache(NamedTuple):
+    """Keys and values of one layer, ``[batch, key_value_heads, slots, head_dim]``."""
 
     keys: jax.Array
     values: jax.Array
 
 
-class Request(NamedTuple):
-    """What one batch asks; all of it traced, so that no value compiles anything.
+Cache = tuple[LayerCache, ...]
+"""One for each layer."""
+
+
+class Draws(NamedTuple):
+    """How tokens are chosen, see `choose_tokens`; traced, so that no value compiles anything.
 
     Attributes:
-      keys: ``[batch]`` PRNG keys, one for each answer.
-      limits: ``[batch]`` int32, most tokens of each answer.
-      stop_ids: ``[stops]`` int32, tokens that end an answer.
+      seed: uint32 scalar.
       temperature: scalar, 0 for greedy.
-      top_p: scalar, see `choose_tokens`.
+      top_p: scalar.
     """
 
-    keys: jax.Array
-    limits: jax.Array
-    stop_ids: jax.Array
+    seed: jax.Array
     temperature: jax.Array
     top_p: jax.Array
 
 
-class Answers(NamedTuple):
-    """Answers under way.
+class Rows(NamedTuple):
+    """Where the answers of a batch stand; each ``[batch]`` int32.
 
     Attributes:
-      cache: holds every token but the last.
-      token: ``[batch]`` int32, the last token of each row.
-      position: ``[batch]`` int32, where it stands.
-      generated: ``[batch]`` int32, tokens generated so far.
-      done: ``[batch]`` bool, rows that are finished: they stay as they are.
+      tokens: the last token of each, which the cache does not hold yet.
+      positions: where that token stands.
+      counts: tokens generated so far.
+      limits: most tokens to generate; where there are as many already, the row rests.
+      indices: a row draws by the seed, its index and the count, whatever the other rows are.
     """
 
-    cache: Cache
-    token: jax.Array
-    position: jax.Array
-    generated: jax.Array
-    done: jax.Array
+    tokens: jax.Array
+    positions: jax.Array
+    counts: jax.Array
+    limits: jax.Array
+    indices: jax.Array
 
 
-def _next_token(
-    decoder: Decoder, hidden: jax.Array, request: Request, generated: jax.Array
-) -> jax.Array:
-    """The token after hidden states ``[batch, width]``; each step has a key of its own."""
-    keys = jax.vmap(jax.random.fold_in)(request.keys, generated)
-    return choose_tokens(decoder.logits(hidden), keys, request.temperature, request.top_p)
-
-
-def _ended(token: jax.Array, generated: jax.Array, request: Request) -> jax.Array:
-    return (token[:, None] == request.stop_ids).any(-1) | (generated >= request.limits)
-
-
-@partial(jax.jit, static_argnames=("config", "compute", "mesh", "slots"))
+@partial(jax.jit, static_argnames=("config", "compute", "mesh"))
 def prefill(
     parameters: Parameters,
     tokens: jax.Array,
     lengths: jax.Array,
-    request: Request,
+    indices: jax.Array,
+    draws: Draws,
     *,
     config: ModelConfig,
     compute: ComputeConfig,
     mesh: Mesh,
-    slots: int,
-) -> Answers:
-    """Reads the prompts and generates the first token of each answer.
+) -> tuple[Cache, jax.Array]:
+    """Reads the prompts and chooses the first token of each answer.
 
     Args:
       parameters: of the model.
       tokens: ``[batch, length]`` int32 prompts, padded on the right.
-      lengths: ``[batch]`` int32; 0 marks a row without a request, which is done at once.
-      request: how to answer.
+      lengths: ``[batch]`` int32; 0 marks a row without a prompt.
+      indices: see `Rows`.
+      draws: how tokens are chosen.
       config: the model's shape.
-      compute: how its forward runs.
+      compute: how its forward runs; layers unrolled.
       mesh: the mesh that the parameters live on.
-      slots: slots of the cache, at least ``length``.
+
+    Returns:
+      A cache with ``length`` slots, and the tokens ``[batch]`` int32.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        batch, length = tokens.shape
         decoder = Decoder(config, compute, parameters)
-        positions = jnp.broadcast_to(jnp.arange(length, dtype=jnp.int32), tokens.shape)
-        mask = packed_mask(positions, (positions < lengths[:, None]).astype(jnp.int32))
-        shape = (
-            config.num_hidden_layers,
-            batch,
-            slots,
-            config.num_key_value_heads,
-            config.head_dim,
-        )
-        empty = Cache(jnp.zeros(shape, compute.dtype), jnp.zeros(shape, compute.dtype))
+        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
 
         def attend(index, query, key, value, cache):
-            cache = Cache(
-                jax.lax.dynamic_update_slice(cache.keys, key[None], (index, 0, 0, 0, 0)),
-                jax.lax.dynamic_update_slice(cache.values, value[None], (index, 0, 0, 0, 0)),
-            )
-            return masked_attention(query, key, value, mask), cache
+            del index
+            layer = LayerCache(key.swapaxes(1, 2), value.swapaxes(1, 2))
+            return _causal_attention(query, key, value), (*cache, layer)
 
-        hidden, cache = decoder.run_layers(tokens, positions, attend, _constrain(empty, mesh))
+        tokens = jax.lax.with_sharding_constraint(tokens, named_sharding(mesh, ("batch", "length")))
+        hidden, cache = decoder.run_layers(tokens, positions, attend, ())
         last = jnp.take_along_axis(hidden, jnp.maximum(lengths - 1, 0)[:, None, None], axis=1)
-        none = jnp.zeros(batch, jnp.int32)
-        token = _next_token(decoder, last[:, 0], request, none)
-        done = _ended(token, none + 1, request) | (lengths == 0)
-        return Answers(_constrain(cache, mesh), token, lengths, none + 1, done)
+        chosen = _choose(decoder, last, indices, jnp.zeros_like(lengths), draws)
+        return _pin(cache, mesh), _replicate(chosen, mesh)
 
 
 @partial(jax.jit, static_argnames=("config", "compute", "mesh", "steps"), donate_argnums=1)
 def decode(
     parameters: Parameters,
-    answers: Answers,
-    request: Request,
+    cache: Cache,
+    rows: Rows,
+    stop_ids: jax.Array,
+    draws: Draws,
     *,
     config: ModelConfig,
     compute: ComputeConfig,
     mesh: Mesh,
     steps: int,
-) -> tuple[Answers, jax.Array]:
-    """Generates up to ``steps`` more tokens of every answer that is not done.
+) -> tuple[Cache, jax.Array]:
+    """Generates up to ``steps`` more tokens of every answer.
 
     Args:
       parameters: of the model.
-      answers: as they stand; donated.
-      request: as it was given to `prefill`.
+      cache: of the batch, with a slot for every token that is generated here but the last; donated.
+      rows: where the answers stand.
+      stop_ids: ``[stops]`` int32, tokens that end an answer.
+      draws: how tokens are chosen.
       config: the model's shape.
-      compute: how its forward runs.
+      compute: how its forward runs; layers unrolled.
       mesh: the mesh that the parameters live on.
-      steps: most tokens; ends earlier where all rows are done.
+      steps: most tokens; ends earlier where all answers have ended.
 
     Returns:
-      The answers, and ``[batch, steps]`` int32 the tokens generated here, -1 where there is none.
+      The cache, and ``[batch, steps]`` int32 the tokens, -1 after the end of an answer.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         decoder = Decoder(config, compute, parameters)
-        batch, slots = answers.cache.keys.shape[1:3]
-        rows = jnp.arange(batch)
+        slots = jnp.arange(cache[0].keys.shape[2])
 
         def one_step(carry):
-            step, answers, generated = carry
-            position = answers.position
-            mask = (jnp.arange(slots) <= position[:, None])[:, None]
+            step, cache, tokens, going, generated = carry
+            # A row at rest writes over its own slots only, which nobody reads any more.
+            positions, counts = rows.positions + step, rows.counts + step
+            mask = (slots <= positions[:, None])[:, None]
 
-            def attend(index, query, key, value, cache):
-                cache = Cache(
-                    cache.keys.at[index, rows, position].set(key[:, 0]),
-                    cache.values.at[index, rows, position].set(value[:, 0]),
+            def attend(index, query, key, value, layers):
+                del index
+                (keys, values), *others = layers
+                layer = LayerCache(_write(keys, key, positions), _write(values, value, positions))
+                context = masked_attention(
+                    query, layer.keys.swapaxes(1, 2), layer.values.swapaxes(1, 2), mask
                 )
-                context = masked_attention(query, cache.keys[index], cache.values[index], mask)
-                return context, cache
+                # The layer that ran goes to the end: after the last one all are in order again.
+                return context, (*others, layer)
 
-            hidden, cache = decoder.run_layers(
-                answers.token[:, None], position[:, None], attend, answers.cache
-            )
-            token = _next_token(decoder, hidden[:, 0], request, answers.generated)
-            count = answers.generated + 1
-            going = ~answers.done
-            generated = generated.at[:, step].set(jnp.where(going, token, -1))
-            answers = Answers(
-                _constrain(cache, mesh),
-                jnp.where(going, token, answers.token),
-                jnp.where(going, position + 1, position),
-                jnp.where(going, count, answers.generated),
-                answers.done | _ended(token, count, request),
-            )
-            return step + 1, answers, generated
+            hidden, cache = decoder.run_layers(tokens[:, None], positions[:, None], attend, cache)
+            tokens = _choose(decoder, hidden, rows.indices, counts, draws)
+            generated = generated.at[:, step].set(jnp.where(going, tokens, -1))
+            ended = (tokens[:, None] == stop_ids).any(-1) | (counts + 1 >= rows.limits)
+            return step + 1, _pin(cache, mesh), tokens, going & ~ended, generated
 
         def unfinished(carry):
-            step, answers, _ = carry
-            return (step < steps) & ~answers.done.all()
+            step, _, _, going, _ = carry
+            return (step < steps) & going.any()
 
-        none = jnp.full((batch, steps), -1, jnp.int32)
-        _, answers, generated = jax.lax.while_loop(unfinished, one_step, (0, answers, none))
-        return answers, generated
+        none = jnp.full((len(rows.tokens), steps), -1, jnp.int32)
+        start = (0, cache, rows.tokens, rows.counts < rows.limits, none)
+        _, cache, _, _, generated = jax.lax.while_loop(unfinished, one_step, start)
+        return cache, _replicate(generated, mesh)
 
 
-def _constrain(cache: Cache, mesh: Mesh) -> Cache:
+@partial(jax.jit, static_argnames=("mesh", "slots"))
+def resize(cache: Cache, rows: jax.Array, *, mesh: Mesh, slots: int) -> Cache:
+    """A cache of those rows ``[batch]`` of another one, with ``slots`` slots, at least as many."""
+
+    def resized(array):
+        padding = [(0, 0), (0, 0), (0, slots - array.shape[2]), (0, 0)]
+        return jnp.pad(array[rows], padding)
+
+    return _pin(jax.tree.map(resized, cache), mesh)
+
+
+def _choose(
+    decoder: Decoder, hidden: jax.Array, indices: jax.Array, counts: jax.Array, draws: Draws
+) -> jax.Array:
+    """The token after hidden states ``[batch, 1, hidden]``; each count has a key of its own."""
+    key = jax.random.key(draws.seed)
+    keys = jax.vmap(lambda *numbers: _fold_in(key, *numbers))(indices, counts)
+    return choose_tokens(decoder.logits(hidden[:, 0]), keys, draws.temperature, draws.top_p)
+
+
+def _fold_in(key: jax.Array, index: jax.Array, count: jax.Array) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(key, index), count)
+
+
+def _causal_attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+    """Attention of whole prompts; padding, on the right, is never looked at by what is not."""
+    length = query.shape[1]
+    block = _QUERY_BLOCK if length % _QUERY_BLOCK == 0 else length
+
+    def attend(start):
+        queries = jax.lax.dynamic_slice_in_dim(query, start, block, axis=1)
+        mask = jnp.arange(length) <= (start + jnp.arange(block))[:, None]
+        return masked_attention(queries, key, value, mask[None])
+
+    if block == length:
+        return attend(0)
+    blocks = jax.lax.map(attend, jnp.arange(0, length, block))
+    return blocks.swapaxes(0, 1).reshape(query.shape)
+
+
+def _write(array: jax.Array, new: jax.Array, positions: jax.Array) -> jax.Array:
+    """A layer's keys or values with those of one token a row, ``[batch, 1, heads, head_dim]``."""
+
+    def write(row, token, position):
+        return jax.lax.dynamic_update_slice(row, token, (0, position, 0))
+
+    return jax.vmap(write)(array, new.swapaxes(1, 2), positions)
+
+
+def _pin(cache: Cache, mesh: Mesh) -> Cache:
     """Rows over the batch axes, heads over ``tensor`` where it divides them."""
-    axes = ("layers", "batch", "length", "key_value_heads", "head_dim")
-    sharding = named_sharding(mesh, axes, cache.keys.shape)
-    return Cache(*(jax.lax.with_sharding_constraint(array, sharding) for array in cache))
+    axes = ("batch", "key_value_heads", "length", "head_dim")
+    sharding = named_sharding(mesh, axes, cache[0].keys.shape)
+    return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), cache)
+
+
+def _replicate(array: jax.Array, mesh: Mesh) -> jax.Array:
+    """Whole on every device, so that the host of each can read it."""
+    return jax.lax.with_sharding_constraint(
+        array, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    )

@@ -1,10 +1,12 @@
 """What one asks of anything that answers conversations, and what comes back."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ocijax.conversation import Conversation
+from ocijax.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -12,11 +14,15 @@ class SamplingSettings:
     """How to answer.
 
     Attributes:
-      max_new_tokens: cap on the generated tokens of one answer.
+      max_new_tokens: cap on the generated tokens of one answer; the model's context is another.
       temperature: 0 is greedy.
       top_p: nucleus: the smallest set of tokens with at least this probability (arXiv 1904.09751).
-      seed: answers are a function of (parameters, conversation, settings, index in the call).
+      seed: answers are a function of (parameters, conversation, settings, index in the call);
+        from 0 to 2**32 - 1.
       stop: strings that end an answer; they are not part of it.
+
+    Raises:
+      InputError: a value is out of its range.
     """
 
     max_new_tokens: int = 1024
@@ -25,6 +31,18 @@ class SamplingSettings:
     seed: int = 0
     stop: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        if self.max_new_tokens < 1:
+            raise InputError(f"max_new_tokens must be at least 1, is {self.max_new_tokens}")
+        if not 0 <= self.temperature < math.inf:
+            raise InputError(f"temperature must be 0 or more, is {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p must be above 0 and at most 1, is {self.top_p}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed must be from 0 to 2**32 - 1, is {self.seed}")
+        if "" in self.stop:
+            raise InputError("a stop string is empty; leave it out")
+
 
 @dataclass(frozen=True)
 class Completion:
@@ -32,7 +50,8 @@ class Completion:
 
     Attributes:
       text: what the assistant said, without end-of-turn token or stop string.
-      tokens: generated ids, the end-of-turn token included where it was generated.
+      tokens: generated ids, the end-of-turn token included where it was generated; up to the one
+        that completes a stop string.
       finish_reason: ``stop`` (end of turn or stop string) or ``length``.
     """
 
