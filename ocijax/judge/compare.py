@@ -92,7 +92,13 @@ def _not_none(arguments, actual, expected, atol) -> bool:
 
 
 def _root(arguments, actual, expected, atol) -> bool:
-    """HumanEval/32: any root of the polynomial will do."""
+    """HumanEval/32: any root of the polynomial will do, and the reference's own answer.
+
+    Where the polynomial is steep that answer may miss the tolerance: from Python 3.12 on, where
+    ``sum`` rounds otherwise, it does.
+    """
+    if actual == expected:
+        return True
     [coefficients] = arguments
     value = sum(factor * math.pow(actual, power) for power, factor in enumerate(coefficients))
     return abs(value) <= atol

@@ -35,7 +35,7 @@ def program(amount: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def benchmark(tmp_path_factory) -> Path:
+def tasks_file(tmp_path_factory) -> Path:
     """A file of tasks of which the last has no public test."""
     path = tmp_path_factory.mktemp("benchmark") / "adding.jsonl"
     write_tasks(path, [make_task(number, number < TASKS - 1) for number in range(TASKS)])
@@ -96,9 +96,9 @@ def rows(workdir: Path) -> list[dict]:
     return [json.loads(line) for line in (workdir / "results.jsonl").read_text().splitlines()]
 
 
-def test_a_samples_file_is_scored(benchmark, samples, tmp_path):
+def test_a_samples_file_is_scored(tasks_file, samples, tmp_path):
     workdir = tmp_path / "run"
-    out = run(f"--samples={samples}", f"--benchmark={benchmark}", f"--workdir={workdir}")
+    out = run(f"--samples={samples}", f"--benchmark={tasks_file}", f"--workdir={workdir}")
     assert out == (
         "benchmark  protocol  passed   rate  95 % interval  attempts  tokens\n"
         "adding     single      6/12  50.0%  25.4% - 74.6%        12       0\n"
@@ -110,15 +110,23 @@ def test_a_samples_file_is_scored(benchmark, samples, tmp_path):
     }
 
 
+def test_programs_may_import_numpy(tasks_file, tmp_path):
+    path, workdir = tmp_path / "samples.jsonl", tmp_path / "run"
+    solution = "import numpy\ndef solve(x):\n    return numpy.sum([x, 1])\n"
+    path.write_text(json.dumps({"task_id": "add/1", "solution": solution}) + "\n")
+    run(f"--samples={path}", f"--benchmark={tasks_file}", f"--workdir={workdir}")
+    assert [row["passed_base"] for row in rows(workdir)] == [True]
+
+
 @pytest.mark.parametrize(("tasks", "count"), [("3", 3), ("add/1,add/4", 2)])
-def test_some_tasks_can_be_chosen(benchmark, samples, tmp_path, tasks, count):
-    flags = (f"--samples={samples}", f"--benchmark={benchmark}", f"--tasks={tasks}")
+def test_some_tasks_can_be_chosen(tasks_file, samples, tmp_path, tasks, count):
+    flags = (f"--samples={samples}", f"--benchmark={tasks_file}", f"--tasks={tasks}")
     run(*flags, f"--workdir={tmp_path / 'run'}")
     assert len(rows(tmp_path / "run")) == count
 
 
-def test_judging_samples_needs_no_jax(benchmark, samples, tmp_path):
-    flags = (f"--samples={samples}", f"--benchmark={benchmark}", f"--workdir={tmp_path / 'run'}")
+def test_judging_samples_needs_no_jax(tasks_file, samples, tmp_path):
+    flags = (f"--samples={samples}", f"--benchmark={tasks_file}", f"--workdir={tmp_path / 'run'}")
     child = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "eval.run", *flags],
         cwd=Path(__file__).parents[2],
@@ -131,9 +139,9 @@ def test_judging_samples_needs_no_jax(benchmark, samples, tmp_path):
     assert not modules & {"jax", "jaxlib", "evalplus"}
 
 
-def test_a_checkpoint_is_measured(benchmark, checkpoint, tmp_path):
+def test_a_checkpoint_is_measured(tasks_file, checkpoint, tmp_path):
     workdir = tmp_path / "run"
-    flags = (f"--benchmark={benchmark}", f"--workdir={workdir}", "--max_new_tokens=16")
+    flags = (f"--benchmark={tasks_file}", f"--workdir={workdir}", "--max_new_tokens=16")
     run(f"--checkpoint={checkpoint}", "--protocol=execution", "--rounds=3", *flags)
     [summary] = json.loads((workdir / "summary.json").read_text())
     assert (summary["tasks"], summary["protocol"]) == (TASKS, "execution")
@@ -142,16 +150,19 @@ def test_a_checkpoint_is_measured(benchmark, checkpoint, tmp_path):
     assert all(len(row["conversation"]["messages"]) == 6 for row in rows(workdir))
 
 
-def test_a_killed_run_goes_on_where_it_was(benchmark, samples, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_was_ended_goes_on_where_it_was(tasks_file, samples, tmp_path, number):
     workdir = tmp_path / "run"
-    flags = (f"--samples={samples}", f"--benchmark={benchmark}", f"--workdir={workdir}")
+    flags = (f"--samples={samples}", f"--benchmark={tasks_file}", f"--workdir={workdir}")
     child = start(*flags)
     results = workdir / "results.jsonl"
     while not (results.exists() and results.read_text().count("\n") >= 2):
         assert child.poll() is None, child.communicate()
         time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+    child.send_signal(number)
+    _, error = child.communicate()
+    if number == signal.SIGINT:
+        assert error.endswith("\nstopped; run the same command again to go on\n")
     before = results.read_text().rpartition("\n")[0]
     run(*flags)
     assert results.read_text().startswith(before)
@@ -160,8 +171,8 @@ def test_a_killed_run_goes_on_where_it_was(benchmark, samples, tmp_path):
     )
 
 
-def test_another_runs_workdir_is_refused(benchmark, samples, tmp_path):
-    flags = (f"--samples={samples}", f"--benchmark={benchmark}", f"--workdir={tmp_path / 'run'}")
+def test_another_runs_workdir_is_refused(tasks_file, samples, tmp_path):
+    flags = (f"--samples={samples}", f"--benchmark={tasks_file}", f"--workdir={tmp_path / 'run'}")
     run(*flags)
     assert refusal(*flags, "--tasks=3") == (
         f"error: --workdir={tmp_path / 'run'}: belongs to a run with tasks=12, not 3; "
@@ -187,14 +198,14 @@ def test_another_runs_workdir_is_refused(benchmark, samples, tmp_path):
         (("--checkpoint=a", "--tasks=0"), "--tasks=0: give a number of at least 1, or ids"),
     ],
 )
-def test_wrong_flags_are_refused_in_one_line(benchmark, tmp_path, flags, message):
-    line = refusal(*flags, f"--benchmark={benchmark}", f"--workdir={tmp_path / 'run'}")
+def test_wrong_flags_are_refused_in_one_line(tasks_file, tmp_path, flags, message):
+    line = refusal(*flags, f"--benchmark={tasks_file}", f"--workdir={tmp_path / 'run'}")
     assert line == f"error: {message}"
     assert not (tmp_path / "run").exists()
 
 
-def test_a_malformed_sample_is_named_by_file_and_line(benchmark, tmp_path):
+def test_a_malformed_sample_is_named_by_file_and_line(tasks_file, tmp_path):
     path = tmp_path / "samples.jsonl"
     path.write_text('{"task_id": "add/1", "solution": "x"}\n{"task_id": "add/2"}\n')
-    flags = (f"--samples={path}", f"--benchmark={benchmark}", f"--workdir={tmp_path / 'run'}")
+    flags = (f"--samples={path}", f"--benchmark={tasks_file}", f"--workdir={tmp_path / 'run'}")
     assert refusal(*flags).startswith(f"error: {path}:2: ")
