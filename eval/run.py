@@ -215,7 +215,11 @@ def main() -> None:
     check_flags(values)
     limits = Limits(cpu_seconds=_CPU_SECONDS)
     sandbox = Sandbox(limits, values.isolation, values.packages)
-    print(table(_judge(sandbox) if values.samples else _measure(sandbox)))
+    try:
+        summary = _judge(sandbox) if values.samples else _measure(sandbox)
+    except KeyboardInterrupt:
+        sys.exit("stopped; run the same command again to go on")
+    print(table(summary))
 
 
 if __name__ == "__main__":
@@ -235,7 +239,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("batch_size", 64, "Most answers written at once.", lower_bound=1)
     flags.DEFINE_integer("tensor", 1, "Devices that share each matrix.", lower_bound=1)
     flags.DEFINE_enum("dtype", "", ["", "float32", "bfloat16"], "Of the model; by the device.")
-    flags.DEFINE_list("packages", [], "Installed packages that programs may import, say numpy.")
+    flags.DEFINE_list("packages", ["numpy"], "Installed packages that programs may import.")
     flags.DEFINE_enum(
         "isolation",
         "namespaces",

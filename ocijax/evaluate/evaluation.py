@@ -135,6 +135,7 @@ def _origin(benchmark: Benchmark, protocol: str, sandbox: Sandbox, model: str) -
         "protocol": protocol,
         "model": model,
         "isolation": sandbox.isolation,
+        "packages": sandbox.packages,
     }
 
 

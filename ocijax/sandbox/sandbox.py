@@ -56,7 +56,8 @@ class Sandbox:
             raise InputError(f"isolation {isolation!r}: choose namespaces or limits")
         self.limits = limits
         self.isolation = isolation
-        self._packages = dict(place for name in packages for place in _places(name))
+        self.packages = tuple(packages)
+        self._packages = dict(place for name in self.packages for place in _places(name))
         self._launcher = Launcher()
         self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "sandbox")
 
