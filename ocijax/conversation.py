@@ -5,13 +5,13 @@ On disk they are JSON lines, the format of Code-Feedback:
 ``source`` and ``metadata`` may be absent and other fields are passed over.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from ocijax.errors import InputError
-from ocijax.json_lines import scan_rows, summarize_problems, write_rows
+from ocijax.json_lines import read_rows, scan_rows, write_rows
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[str, ...] = ("system", "user", "assistant")
@@ -119,11 +119,7 @@ def scan_conversations(
     Raises:
       InputError: the file cannot be read.
     """
-
-    def parse(row: Any, number: int) -> Conversation:
-        return parse_conversation(row, f"{Path(path).name}:{number}", repeated_user)
-
-    return scan_rows(path, parse)
+    return scan_rows(path, _row_parser(path, repeated_user))
 
 
 def read_conversations(
@@ -135,10 +131,14 @@ def read_conversations(
       InputError: the file cannot be read or has malformed rows; the message names the first few
         by file and line and counts the others.
     """
-    conversations, problems = scan_conversations(path, repeated_user)
-    if problems:
-        raise InputError(summarize_problems(problems))
-    return conversations
+    return read_rows(path, _row_parser(path, repeated_user))
+
+
+def _row_parser(
+    path: str | Path, repeated_user: RepeatedUser
+) -> Callable[[Any, int], Conversation]:
+    """Makes a conversation of a row and its line number, which names those without an id."""
+    return lambda row, number: parse_conversation(row, f"{Path(path).name}:{number}", repeated_user)
 
 
 def conversation_to_row(conversation: Conversation) -> dict[str, Any]:
