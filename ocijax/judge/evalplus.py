@@ -115,7 +115,7 @@ def read_problems(benchmark: str, path: Path) -> list[Problem]:
                 *(tuple(map(tuple, inputs)) for inputs in arguments),
                 float(row["atol"]),
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise InputError(f"not a row of EvalPlus: {error!r}") from error
 
     return read_rows(path, parse)
@@ -160,7 +160,12 @@ async def make_tasks(
         observe()
         return task
 
-    return list(await asyncio.gather(*map(make, problems)))
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(make(problem)) for problem in problems]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 async def _make_task(benchmark: str, problem: Problem, version: str, sandbox: Sandbox) -> Task:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ocijax.errors import InputError
+from ocijax.judge.checker import VALUE_BYTES
 from ocijax.judge.compare import is_right, tolerances
 from ocijax.judge.task import TestCase
-from ocijax.sandbox.encoding import EncodingError, decode, digest, encode
+from ocijax.sandbox.encoding import EncodingError, decode, encode
 from ocijax.sandbox.sandbox import Sandbox
 
-# A longer output is compared by its digest: all of HumanEval+'s would take more than a gigabyte.
-_LARGEST_KEPT = 1 << 20
 _SECONDS_FOR_REFERENCE = 300.0
 _SECONDS_FOR_SHOWN = 10.0
 
@@ -63,6 +62,7 @@ class Reference:
             self._entry_point,
             inputs,
             wall_seconds=_SECONDS_FOR_REFERENCE,
+            value_bytes=VALUE_BYTES,
             stop=lambda index, outcome: outcome.status != "ok",
         )
         last = (result.load, *result.outcomes)[-1]
@@ -71,7 +71,7 @@ class Reference:
                 f"{self._task_id}: its canonical solution fails ({last.status}: "
                 f"{last.error.strip()[-200:]!r}); the file is damaged or the limits too low"
             )
-        outputs = [_shortened(outcome.value) for outcome in result.outcomes]
+        outputs = [outcome.value for outcome in result.outcomes]
         return outputs, tuple(outcome.cpu_seconds for outcome in result.outcomes)
 
     async def holding(self, tests: Sequence[TestCase], oracle: str, atol: float) -> list[TestCase]:
@@ -109,7 +109,7 @@ async def _kept(path: Path, key: Any, compute: Callable[[], Awaitable[Any]]) -> 
         known, value = decode(path.read_bytes())
         if known == key:
             return value
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, EncodingError, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read ({error}): remove it") from error
@@ -124,7 +124,3 @@ async def _kept(path: Path, key: Any, compute: Callable[[], Awaitable[Any]]) -> 
             f"{path}: cannot be written ({error.strerror}): set OCIJAX_CACHE to a folder that can"
         ) from error
     return value
-
-
-def _shortened(output: Any) -> Any:
-    return digest(output) if len(encode(output)) > _LARGEST_KEPT else output

@@ -7,7 +7,7 @@ import traceback
 from types import ModuleType, TracebackType
 from typing import Any
 
-from encoding import ANSWER_BYTES, FRAME_BYTES, LATE_BYTES, PLAIN_TYPES, decode, encode
+from encoding import ANSWER_BYTES, LATE_BYTES, PLAIN_TYPES, decode, encode
 
 FILE = "<program>"
 _MESSAGE = 4096
@@ -31,7 +31,7 @@ def run(program: str, channel: int) -> int:
         return 1
 
 
-def call(program: str, function: str, inputs: list[bytes], channel: int) -> None:
+def call(program: str, function: str, inputs: list[bytes], value_bytes: int, channel: int) -> None:
     """Calls ``function`` on each input; writes a frame once loaded and one for each input.
 
     A frame is eight bytes of length (big endian) and the encoding of a triple: ``ok``, the encoded
@@ -55,7 +55,7 @@ def call(program: str, function: str, inputs: list[bytes], channel: int) -> None
     sent = _send(channel, "ok", encode(None))
     for data in inputs:
         try:
-            limit = FRAME_BYTES if sent < ANSWER_BYTES else LATE_BYTES
+            limit = value_bytes if sent < ANSWER_BYTES else LATE_BYTES
             value = entry(*decode(data))
             answer = ("ok", encode(value, limit), type(value) in PLAIN_TYPES)
         except BaseException as error:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FRAME_BYTES = 16 << 20
-"""Largest encoding sent whole; a larger value is sent as its `Digest`."""
+"""Largest encoding that may be sent whole; a larger value is sent as its `Digest`."""
 
 ANSWER_BYTES = 256 << 20
 """All encodings of one call together; those after are sent whole up to `LATE_BYTES` each."""

@@ -1,6 +1,6 @@
 """Forks a confined process for each job that comes in on a socket: a program of its own.
 
-Started once for each `Sandbox` by `ocijax.sandbox.process`, as ``python -I -S launcher.py``, so
+Started once for each `Sandbox` by `ocijax.sandbox.process`, as ``python -P -s -S launcher.py``, so
 that a job costs a few forks instead of an interpreter's start. Standard library only, one thread,
 empty environment. Of each job three processes come: the *keeper*, which outlives the others and
 kills them when told to or when our parent is gone; the *first* process of the candidate's own
@@ -148,7 +148,7 @@ def _become_candidate(job: dict, proc: int, streams: tuple[int, ...], status: in
     os.environ |= job["environment"]
     if job["function"] is None:
         sys.exit(candidate.run(job["program"], channel))
-    candidate.call(job["program"], job["function"], job["inputs"], channel)
+    candidate.call(job["program"], job["function"], job["inputs"], job["value_bytes"], channel)
     os._exit(0)
 
 

@@ -91,11 +91,11 @@ class Launcher:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         python = os.path.realpath(sys.executable)
         process = subprocess.Popen(
-            [python, "-I", "-S", "-X", "utf8", str(_LAUNCHER)],
+            [python, "-P", "-s", "-S", "-X", "utf8", str(_LAUNCHER)],
             stdin=theirs,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={},
+            env={"PYTHONHASHSEED": "0"},  # or what goes through sets would differ from run to run
             cwd="/",
             start_new_session=True,
         )

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from ocijax.errors import InputError
-from ocijax.sandbox.encoding import EncodingError, Opaque, decode, encode
+from ocijax.sandbox.encoding import FRAME_BYTES, EncodingError, Opaque, decode, encode
 from ocijax.sandbox.process import Ending, Launcher, Time, execute
 from ocijax.sandbox.result import CallResult, ExecutionResult, Limits, Outcome, Status
 
@@ -102,6 +102,7 @@ class Sandbox:
         inputs: Sequence[tuple[Any, ...]],
         wall_seconds: float | Sequence[float] | None = None,
         cpu_seconds: float | Sequence[float] = math.inf,
+        value_bytes: int = FRAME_BYTES,
         stop: Callable[[int, Outcome], bool] | None = None,
     ) -> CallResult:
         """Loads ``program`` and calls ``function`` on each of ``inputs``, in one process.
@@ -116,6 +117,7 @@ class Sandbox:
           wall_seconds: limit of each input, or one for each; ``limits.wall_seconds`` where None.
           cpu_seconds: likewise, of the time that the process spends on a CPU: unlike the other it
             does not depend on what else the machine does. Whichever is reached first ends it.
+          value_bytes: longest encoding of a value; of a larger one comes its `Digest`.
           stop: called with the index and outcome of each input, as they come; true ends the calls.
 
         Raises:
@@ -125,7 +127,12 @@ class Sandbox:
         if wall_seconds is None:
             wall_seconds = self.limits.wall_seconds
         wall, cpu = (_for_each(inputs, seconds) for seconds in (wall_seconds, cpu_seconds))
-        job = self._job(program, function=function, inputs=_encode_inputs(inputs))
+        job = self._job(
+            program,
+            function=function,
+            inputs=_encode_inputs(inputs),
+            value_bytes=min(value_bytes, FRAME_BYTES),
+        )
         answers = _Answers(list(map(Time, wall, cpu)), stop)
         ending = await self._execute(
             job, stdin=b"", allowed=Time(self.limits.wall_seconds), receive=answers.receive
@@ -137,6 +144,7 @@ class Sandbox:
         program: str,
         function: str | None = None,
         inputs: Sequence[bytes] = (),
+        value_bytes: int = FRAME_BYTES,
         files: dict[str, str | bytes] | None = None,
     ) -> dict[str, Any]:
         contents = {
@@ -148,6 +156,7 @@ class Sandbox:
             "program": program,
             "function": function,
             "inputs": list(inputs),
+            "value_bytes": value_bytes,
             "files": contents,
             "isolation": self.isolation,
             "limits": (
