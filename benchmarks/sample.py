@@ -22,13 +22,13 @@ from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import Parameters, init_parameters
 from ocijax.program import run
-from ocijax.sample.decoding import Cache, Draws, Rows, decode, prefill, resize
+from ocijax.sample.decoding import Cache, Draws, Rows, decode, grow, prefill
 from ocijax.sharding import MeshConfig, make_mesh
 
 SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
 ROWS = flags.DEFINE_integer("rows", 32, "Prompts answered at once.", lower_bound=1)
 PROMPT = flags.DEFINE_integer("prompt", 128, "Tokens of a prompt.", lower_bound=1)
-NEW = flags.DEFINE_integer("new", 64, "Tokens generated for each.", lower_bound=2)
+NEW = flags.DEFINE_integer("new", 64, "Tokens generated for each.", lower_bound=1)
 TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0)
 TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus to draw from.", lower_bound=0.0, upper_bound=1.0)
 
@@ -40,25 +40,23 @@ class Cached:
         self._mesh = make_mesh(MeshConfig(), jax.local_devices()[:1])
         static = {"config": model, "compute": compute, "mesh": self._mesh}
         self._prefill = partial(prefill, parameters, **static)
-        self._decode = partial(decode, parameters, steps=NEW.value - 1, **static)
+        self._decode = partial(decode, parameters, steps=NEW.value, **static)
         self._draws = Draws(np.uint32(0), np.float32(TEMPERATURE.value), np.float32(TOP_P.value))
-        self._indices = np.arange(ROWS.value, dtype=np.int32)
 
-    def read(self, tokens: jax.Array) -> tuple[Cache, jax.Array]:
+    def read(self, tokens: jax.Array) -> Cache:
         """Prefills prompts ``[rows, length]``, with room for the answers."""
-        lengths = np.full_like(self._indices, PROMPT.value)
-        cache, first = self._prefill(tokens, lengths, self._indices, self._draws)
         slots = PROMPT.value + NEW.value - 1
-        return resize(cache, self._indices, mesh=self._mesh, slots=slots), first
+        return grow(self._prefill(tokens), mesh=self._mesh, slots=slots)
 
-    def go_on(self, cache: Cache, first: jax.Array) -> jax.Array:
-        """Decodes all further tokens."""
+    def answer(self, tokens: jax.Array, cache: Cache) -> jax.Array:
+        """Decodes the answers ``[rows, new]`` to prompts that are read."""
+        indices = np.arange(ROWS.value, dtype=np.int32)
         rows = Rows(
-            tokens=first,
-            positions=np.full_like(self._indices, PROMPT.value),
-            counts=np.ones_like(self._indices),
-            limits=np.full_like(self._indices, NEW.value),
-            indices=self._indices,
+            tokens=tokens[:, -1],
+            positions=np.full_like(indices, PROMPT.value - 1),
+            counts=np.zeros_like(indices),
+            limits=np.full_like(indices, NEW.value),
+            indices=indices,
         )
         return self._decode(cache, rows, np.full(1, -1, np.int32), self._draws)[1]
 
@@ -115,17 +113,16 @@ def main() -> None:
 
     naive = seconds(partial(uncached, model, compute, parameters), lambda: (tokens,))
     read = seconds(cached.read, lambda: (tokens,))
-    going = seconds(cached.go_on, lambda: cached.read(tokens))
+    going = seconds(cached.answer, lambda: (tokens, cached.read(tokens)))
     new = ROWS.value * NEW.value
     print(f"{device.device_kind}, shape {SHAPE.value}, {dtype}, ", end="")
     print(f"{ROWS.value} prompts of {PROMPT.value} tokens, {NEW.value} new ones each")
     print(f"{'':32}{'tokens/s':>12}{'ms a step':>12}{'ratio':>8}")
-    steps = NEW.value - 1
     for name, speed, step, ratio in (
         ("full forward for every token", new / naive, naive / NEW.value, 1.0),
         ("ocijax, prompts and answers", new / (read + going), None, naive / (read + going)),
         ("  prefill (prompt tokens)", ROWS.value * PROMPT.value / read, None, None),
-        ("  decode", ROWS.value * steps / going, going / steps, None),
+        ("  decode", new / going, going / NEW.value, None),
     ):
         milliseconds = "" if step is None else f"{1e3 * step:.2f}"
         times = "" if ratio is None else f"{ratio:.1f}"

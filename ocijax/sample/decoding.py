@@ -2,8 +2,8 @@
 
 A token's slot in the cache is its position: prompts are padded on the right, what padding wrote is
 overwritten by the answer, and a query looks at the slots up to its own position only. A cache has
-as many slots as its rows fill for now; `resize` makes room. Layers run unrolled, each over arrays
-of its own, so that a step updates them in place and copies none.
+as many slots as its rows fill for now; `grow` makes room. Layers run unrolled, each over arrays of
+its own, so that a step updates them in place and copies none.
 """
 
 from functools import partial
@@ -53,7 +53,7 @@ class Rows(NamedTuple):
     """Where the answers of a batch stand; each ``[batch]`` int32.
 
     Attributes:
-      tokens: the last token of each, which the cache does not hold yet.
+      tokens: the last token of each, of its prompt or its answer.
       positions: where that token stands.
       counts: tokens generated so far.
       limits: most tokens to generate; where there are as many already, the row rests.
@@ -71,31 +71,26 @@ class Rows(NamedTuple):
 def prefill(
     parameters: Parameters,
     tokens: jax.Array,
-    lengths: jax.Array,
-    indices: jax.Array,
-    draws: Draws,
     *,
     config: ModelConfig,
     compute: ComputeConfig,
     mesh: Mesh,
-) -> tuple[Cache, jax.Array]:
-    """Reads the prompts and chooses the first token of each answer.
+) -> Cache:
+    """Reads prompts.
 
     Args:
       parameters: of the model.
       tokens: ``[batch, length]`` int32 prompts, padded on the right.
-      lengths: ``[batch]`` int32; 0 marks a row without a prompt.
-      indices: see `Rows`.
-      draws: how tokens are chosen.
       config: the model's shape.
       compute: how its forward runs; layers unrolled.
       mesh: the mesh that the parameters live on.
 
     Returns:
-      A cache with ``length`` slots, and the tokens ``[batch]`` int32.
+      A cache with ``length`` slots. `decode` goes on from a prompt's last token, reading it anew.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         decoder = Decoder(config, compute, parameters)
+        tokens = jax.lax.with_sharding_constraint(tokens, named_sharding(mesh, ("batch", "length")))
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
 
         def attend(index, query, key, value, cache):
@@ -103,11 +98,8 @@ def prefill(
             layer = LayerCache(key.swapaxes(1, 2), value.swapaxes(1, 2))
             return _causal_attention(query, key, value), (*cache, layer)
 
-        tokens = jax.lax.with_sharding_constraint(tokens, named_sharding(mesh, ("batch", "length")))
-        hidden, cache = decoder.run_layers(tokens, positions, attend, ())
-        last = jnp.take_along_axis(hidden, jnp.maximum(lengths - 1, 0)[:, None, None], axis=1)
-        chosen = _choose(decoder, last, indices, jnp.zeros_like(lengths), draws)
-        return _pin(cache, mesh), _replicate(chosen, mesh)
+        _, cache = decoder.run_layers(tokens, positions, attend, ())
+        return _pin(cache, mesh)
 
 
 @partial(jax.jit, static_argnames=("config", "compute", "mesh", "steps"), donate_argnums=1)
@@ -127,7 +119,8 @@ def decode(
 
     Args:
       parameters: of the model.
-      cache: of the batch, with a slot for every token that is generated here but the last; donated.
+      cache: of the batch, with slots for ``steps`` positions from that of ``rows`` on, as far as
+        answers are not limited before; donated.
       rows: where the answers stand.
       stop_ids: ``[stops]`` int32, tokens that end an answer.
       draws: how tokens are chosen.
@@ -176,27 +169,23 @@ def decode(
 
 
 @partial(jax.jit, static_argnames=("mesh", "slots"))
-def resize(cache: Cache, rows: jax.Array, *, mesh: Mesh, slots: int) -> Cache:
-    """A cache of those rows ``[batch]`` of another one, with ``slots`` slots, at least as many."""
+def grow(cache: Cache, *, mesh: Mesh, slots: int) -> Cache:
+    """The cache with so many slots, no fewer than it has."""
 
-    def resized(array):
-        padding = [(0, 0), (0, 0), (0, slots - array.shape[2]), (0, 0)]
-        return jnp.pad(array[rows], padding)
+    def grown(array):
+        return jnp.pad(array, [(0, 0), (0, 0), (0, slots - array.shape[2]), (0, 0)])
 
-    return _pin(jax.tree.map(resized, cache), mesh)
+    return _pin(jax.tree.map(grown, cache), mesh)
 
 
 def _choose(
     decoder: Decoder, hidden: jax.Array, indices: jax.Array, counts: jax.Array, draws: Draws
 ) -> jax.Array:
     """The token after hidden states ``[batch, 1, hidden]``; each count has a key of its own."""
-    key = jax.random.key(draws.seed)
-    keys = jax.vmap(lambda *numbers: _fold_in(key, *numbers))(indices, counts)
+    fold_in = jax.vmap(jax.random.fold_in)
+    keys = jnp.broadcast_to(jax.random.key(draws.seed), counts.shape)
+    keys = fold_in(fold_in(keys, indices), counts)
     return choose_tokens(decoder.logits(hidden[:, 0]), keys, draws.temperature, draws.top_p)
-
-
-def _fold_in(key: jax.Array, index: jax.Array, count: jax.Array) -> jax.Array:
-    return jax.random.fold_in(jax.random.fold_in(key, index), count)
 
 
 def _causal_attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:

@@ -14,16 +14,16 @@ from ocijax.errors import InputError
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
 from ocijax.model.parameters import Parameters
-from ocijax.sample.decoding import Cache, Draws, Rows, decode, prefill, resize
+from ocijax.sample.decoding import Cache, Draws, Rows, decode, grow, prefill
 from ocijax.sample.settings import Completion, SamplingSettings
 from ocijax.sharding import MeshConfig, axis_size, make_mesh
 from ocijax.template import Template, tokenize
 from ocijax.tokenizer import Tokenizer
 
 _SMALLEST_LENGTH = 64
-_FEWER_ROWS = 4
-"""A batch shrinks to its unfinished rows where so many times fewer will do: each size of a batch
-is a program to compile."""
+_FEWER_ROWS = 8
+"""Sizes of batches fall by this factor: each is a program to compile, and costs a small model more
+than rows at rest."""
 
 
 @dataclass
@@ -38,16 +38,16 @@ class _Answer:
 
     @property
     def position(self) -> int:
-        """Where its last token stands."""
+        """Where the last token of prompt and answer stands."""
         return len(self.prompt) + len(self.tokens) - 1
 
 
 class Sampler:
     """Answers batches of conversations; see `ocijax.sample.settings.Generator`.
 
-    Batches are of similar prompt lengths, and their sizes and lengths are rounded up to powers of
-    two, so that few programs are compiled whatever is asked; temperature, top-p, seeds and limits
-    compile nothing.
+    Batches are of similar prompt lengths, and lengths and sizes are rounded up to few steps (the
+    powers of two; ``max_batch``, an eighth of it, and so on), so that few programs are compiled
+    whatever is asked; temperature, top-p, seeds and limits compile nothing.
 
     Example::
 
@@ -92,6 +92,7 @@ class Sampler:
         static = {"config": config, "compute": compute, "mesh": self._mesh}
         self._prefill = partial(prefill, self._parameters, **static)
         self._decode = partial(decode, self._parameters, steps=decode_steps, **static)
+        self._grow = partial(grow, mesh=self._mesh)
         self._max_batch = max_batch
         self._decode_steps = decode_steps
         self._end_of_turn = template.special_ids(tokenizer)[template.end_of_turn]
@@ -134,94 +135,47 @@ class Sampler:
         return _Answer(index, prompt, min(settings.max_new_tokens, room))
 
     def _answer(self, batch: Sequence[_Answer], settings: SamplingSettings) -> None:
-        """Runs one batch to its end."""
+        """Runs one batch, the longest prompt last, to its end."""
         draws = Draws(
             np.uint32(settings.seed),
             np.float32(settings.temperature),
             np.float32(settings.top_p),
         )
         stop_ids = np.array([self._end_of_turn], np.int32)
-        rows = list(batch)
-        cache, tokens = self._read(rows, draws)
-        unfinished = self._extend(rows, np.asarray(tokens)[:, None], settings)
-        while unfinished:
-            cache, rows = self._fit(cache, rows, unfinished)
-            cache, tokens = self._decode(cache, self._rows(rows, cache), stop_ids, draws)
-            unfinished = self._extend(rows, np.asarray(tokens), settings)
+        size = self._batch_size(len(batch))
+        cache = self._prefill(_prompts(batch, size, self._bucket(len(batch[-1].prompt))))
+        while unfinished := [answer for answer in batch if not answer.finish_reason]:
+            cache = self._make_room(cache, unfinished)
+            cache, tokens = self._decode(cache, _rows(batch, size), stop_ids, draws)
+            for answer, generated in zip(batch, np.asarray(tokens), strict=False):
+                if not answer.finish_reason:
+                    self._extend(answer, generated[generated >= 0].tolist(), settings.stop)
+            self._observe(sum(answer.finish_reason is not None for answer in unfinished))
 
-    def _read(self, rows: Sequence[_Answer], draws: Draws) -> tuple[Cache, jax.Array]:
-        """Prefills the prompts."""
-        size = self._batch_size(len(rows))
-        length = self._bucket(max(len(answer.prompt) for answer in rows))
-        tokens = np.zeros((size, length), np.int32)
-        for row, answer in zip(tokens, rows, strict=False):
-            row[: len(answer.prompt)] = answer.prompt
-        lengths = _column([len(answer.prompt) for answer in rows], size)
-        indices = _column([answer.index for answer in rows], size)
-        return self._prefill(tokens, lengths, indices, draws)
-
-    def _fit(
-        self, cache: Cache, rows: list[_Answer], unfinished: list[_Answer]
-    ) -> tuple[Cache, list[_Answer]]:
-        """A cache with room for the next steps, without finished rows where these are many."""
-        size, _, slots, _ = cache[0].keys.shape
-        kept, kept_size = rows, size
-        if self._batch_size(len(unfinished)) * _FEWER_ROWS <= size:
-            kept, kept_size = unfinished, self._batch_size(len(unfinished))
+    def _make_room(self, cache: Cache, unfinished: Sequence[_Answer]) -> Cache:
+        """The cache with slots for the next steps."""
         # The last token of an answer needs no slot.
-        ends = (
+        needed = max(
             min(answer.position + self._decode_steps, len(answer.prompt) + answer.limit - 1)
             for answer in unfinished
         )
-        needed = max(slots, self._bucket(max(ends)))
-        if (kept_size, needed) == (size, slots):
-            return cache, rows
-        places = {id(answer): place for place, answer in enumerate(rows)}
-        source = _column([places[id(answer)] for answer in kept], kept_size)
-        return resize(cache, source, mesh=self._mesh, slots=needed), kept
+        slots = self._bucket(needed)
+        return cache if slots <= cache[0].keys.shape[2] else self._grow(cache, slots=slots)
 
-    def _rows(self, rows: Sequence[_Answer], cache: Cache) -> Rows:
-        """What one dispatch of `decode` needs to know; rows that are finished rest."""
-        size = len(cache[0].keys)
-        return Rows(
-            tokens=_column([answer.tokens[-1] for answer in rows], size),
-            positions=_column([answer.position for answer in rows], size),
-            counts=_column([len(answer.tokens) for answer in rows], size),
-            limits=_column([0 if answer.finish_reason else answer.limit for answer in rows], size),
-            indices=_column([answer.index for answer in rows], size),
-        )
-
-    def _extend(
-        self, rows: Sequence[_Answer], generated: np.ndarray, settings: SamplingSettings
-    ) -> list[_Answer]:
-        """Adds what was generated ``[batch, steps]``; returns the answers that are unfinished."""
-        before = [answer for answer in rows if not answer.finish_reason]
-        for answer, tokens in zip(rows, generated, strict=False):
-            if not answer.finish_reason:
-                self._extend_one(answer, tokens[tokens >= 0].tolist(), settings.stop)
-        unfinished = [answer for answer in before if not answer.finish_reason]
-        if len(unfinished) < len(before):
-            self._observe(len(before) - len(unfinished))
-        return unfinished
-
-    def _extend_one(self, answer: _Answer, new: list[int], stop: tuple[str, ...]) -> None:
-        start = len(answer.tokens)
+    def _extend(self, answer: _Answer, new: list[int], stop: tuple[str, ...]) -> None:
+        """Adds new tokens up to a stop string, and says why the answer has ended where it has."""
+        if stopped := self._stopped(answer.tokens + new, stop):
+            counts = range(1, len(new) + 1)
+            new = new[: next(n for n in counts if self._stopped(answer.tokens + new[:n], stop))]
         answer.tokens += new
-        if self._stopped(answer.tokens, stop):
-            # A stop string may have begun several tokens ago: the whole text is searched.
-            while not self._stopped(answer.tokens[: start + 1], stop):
-                start += 1
-            answer.tokens = answer.tokens[: start + 1]
-            answer.finish_reason = "stop"
-        elif answer.tokens[-1] == self._end_of_turn:
+        if stopped or answer.tokens[-1] == self._end_of_turn:
             answer.finish_reason = "stop"
         elif len(answer.tokens) == answer.limit:
             answer.finish_reason = "length"
 
     def _stopped(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
-        if not stop:
-            return False
-        text = self._tokenizer.decode(tokens)
+        # A stop string may have begun several tokens ago: the whole text is searched.
+        text = self._tokenizer.decode(tokens) if stop else ""
         return any(string in text for string in stop)
 
     def _completion(self, answer: _Answer, settings: SamplingSettings) -> Completion:
@@ -234,18 +188,35 @@ class Sampler:
         )
 
     def _batch_size(self, rows: int) -> int:
-        """Rows of the batch that answers so many: a power of two on each part of the mesh."""
+        """Rows of the batch that answers so many: the fewest of few sizes, equal on each device."""
         parts = axis_size(self._mesh, "batch")
-        return parts * _power_of_two(-(-rows // parts))
+        size = -(-self._max_batch // parts)
+        while size > 1 and (fewer := -(-size // _FEWER_ROWS)) * parts >= rows:
+            size = fewer
+        return parts * size
 
     def _bucket(self, length: int) -> int:
         """The next power of two, within the context."""
-        return min(max(_SMALLEST_LENGTH, _power_of_two(length)), self._context)
+        return min(max(_SMALLEST_LENGTH, 1 << (length - 1).bit_length()), self._context)
 
 
-def _power_of_two(size: int) -> int:
-    """The next one that is at least ``size``."""
-    return 1 << (size - 1).bit_length()
+def _prompts(answers: Sequence[_Answer], size: int, length: int) -> np.ndarray:
+    """The prompts of a batch, ``[size, length]`` int32, zeros at their ends."""
+    tokens = np.zeros((size, length), np.int32)
+    for row, answer in zip(tokens, answers, strict=False):
+        row[: len(answer.prompt)] = answer.prompt
+    return tokens
+
+
+def _rows(answers: Sequence[_Answer], size: int) -> Rows:
+    """Where ``size`` rows of a batch stand: those of the answers, and others that rest."""
+    return Rows(
+        tokens=_column([(answer.tokens or answer.prompt)[-1] for answer in answers], size),
+        positions=_column([answer.position for answer in answers], size),
+        counts=_column([len(answer.tokens) for answer in answers], size),
+        limits=_column([0 if answer.finish_reason else answer.limit for answer in answers], size),
+        indices=_column([answer.index for answer in answers], size),
+    )
 
 
 def _column(numbers: Sequence[int], size: int) -> np.ndarray:

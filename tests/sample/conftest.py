@@ -1,6 +1,9 @@
 """A tiny random model and conversations of many lengths."""
 
+from itertools import pairwise
+
 import jax
+import jax.numpy as jnp
 import pytest
 
 from ocijax.conversation import Conversation, Message
@@ -39,6 +42,37 @@ def parameters() -> dict[str, jax.Array]:
 @pytest.fixture(scope="session")
 def sampler(parameters, tokenizer) -> Sampler:
     return Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, max_batch=8)
+
+
+class Bytes:
+    """A tokenizer of UTF-8 bytes; the special tokens follow them."""
+
+    BEGIN, END = 256, 257
+    name, vocab_size, text_prefix = "bytes", 258, ""
+
+    def encode(self, text):
+        return list(text.encode())
+
+    def decode(self, ids):
+        return bytes(index for index in ids if index < 256).decode(errors="replace")
+
+    def special_id(self, token):
+        return {"<s>": self.BEGIN, "</s>": self.END}.get(token)
+
+
+def writer(text: str) -> dict[str, jax.Array]:
+    """A model over `Bytes` that answers a Llama-2 prompt with ``text``, whose bytes are distinct.
+
+    Its layers add nothing, and each byte's embedding is the head of the byte that follows.
+    """
+    parameters = init_parameters(CONFIG, jax.random.key(0))
+    for path in ("layers/output", "layers/down"):
+        parameters[path] = jnp.zeros_like(parameters[path])
+    embedding = jax.random.rademacher(jax.random.key(1), parameters["embedding"].shape, jnp.float32)
+    head = jnp.zeros_like(parameters["head"])
+    for before, after in pairwise([ord("]"), *text.encode(), Bytes.END]):
+        head = head.at[:, after].set(embedding[before])
+    return {**parameters, "embedding": embedding, "head": head}
 
 
 def conversation(words: int, identity: str = "") -> Conversation:

@@ -1,8 +1,11 @@
-"""Choosing the next token, against NumPy and the definition of the nucleus."""
+"""Choosing the next token, against the definitions in NumPy."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import stats
 
 from ocijax.sample.choice import choose_tokens, nucleus
@@ -10,50 +13,73 @@ from ocijax.sample.choice import choose_tokens, nucleus
 PROBABILITIES = np.array([0.05, 0.4, 0.25, 0.2, 0.1])
 DRAWS = 4000
 
+choose = jax.jit(choose_tokens)
 
-def draw(temperature: float, top_p: float) -> np.ndarray:
+
+def draw(probabilities: np.ndarray, temperature: float, top_p: float) -> np.ndarray:
     """How often each token came in many draws."""
-    logits = jnp.tile(jnp.log(jnp.asarray(PROBABILITIES, jnp.float32)), (DRAWS, 1))
+    logits = jnp.tile(jnp.log(jnp.asarray(probabilities, jnp.float32)), (DRAWS, 1))
     keys = jax.random.split(jax.random.key(0), DRAWS)
-    tokens = choose_tokens(logits, keys, jnp.float32(temperature), jnp.float32(top_p))
-    return np.bincount(np.asarray(tokens), minlength=len(PROBABILITIES))
+    tokens = choose(logits, keys, jnp.float32(temperature), jnp.float32(top_p))
+    return np.bincount(np.asarray(tokens), minlength=len(probabilities))
 
 
-def test_temperature_zero_takes_the_most_probable():
-    assert draw(0.0, 1.0)[1] == DRAWS
+def expected(probabilities: np.ndarray, temperature: float, top_p: float) -> np.ndarray:
+    """The distribution of one draw, by a sort."""
+    tempered = probabilities ** (1 / temperature)
+    tempered /= tempered.sum()
+    order = np.argsort(-tempered)
+    before = np.cumsum(tempered[order]) - tempered[order]
+    kept = order[before < top_p]
+    result = np.zeros_like(tempered)
+    result[kept] = tempered[kept] / tempered[kept].sum()
+    return result
 
 
-def test_draws_follow_the_distribution():
-    assert stats.chisquare(draw(1.0, 1.0), PROBABILITIES * DRAWS).pvalue > 1e-3
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
+@pytest.mark.parametrize("top_p", [0.3, 0.8, 0.95, 1.0])
+def test_draws_follow_the_tempered_nucleus(temperature, top_p):
+    probabilities = np.random.default_rng(0).dirichlet(np.full(24, 0.5))
+    counts = draw(probabilities, temperature, top_p)
+    wanted = expected(probabilities, temperature, top_p) * DRAWS
+    assert counts[wanted == 0].sum() == 0
+    # The test wants a few in every cell: rare tokens share one.
+    rare = (wanted > 0) & (wanted < 8)
+    common = wanted >= 8
+    observed = np.append(counts[common], counts[rare].sum())
+    theory = np.append(wanted[common], wanted[rare].sum())
+    if theory[-1] == 0:
+        observed, theory = observed[:-1], theory[:-1]
+    assert len(theory) == 1 or stats.chisquare(observed, theory).pvalue > 1e-3
 
 
-def test_temperature_sharpens_as_the_power_of_the_distribution():
-    sharpened = PROBABILITIES**2 / (PROBABILITIES**2).sum()
-    assert stats.chisquare(draw(0.5, 1.0), sharpened * DRAWS).pvalue > 1e-3
+@pytest.mark.parametrize("temperature", [0.0, 1e-30, 1e-4])
+def test_temperature_near_zero_takes_the_most_probable(temperature):
+    assert draw(PROBABILITIES, temperature, 1.0)[1] == DRAWS
+    assert draw(PROBABILITIES, temperature, 0.9)[1] == DRAWS
 
 
-def test_the_nucleus_is_the_smallest_set_that_reaches_top_p():
-    counts = draw(1.0, 0.8)
-    inside = [1, 2, 3]
-    assert counts.sum() == counts[inside].sum()
-    kept = PROBABILITIES[inside] / PROBABILITIES[inside].sum()
-    assert stats.chisquare(counts[inside], kept * DRAWS).pvalue > 1e-3
-
-
-def test_the_nucleus_of_zero_holds_the_most_probable_alone():
+@pytest.mark.parametrize(("top_p", "inside"), [(0.0, 1), (0.39, 1), (0.41, 2), (0.66, 3), (1, 5)])
+def test_the_nucleus_is_the_smallest_set_that_reaches_top_p(top_p, inside):
     logits = jnp.log(jnp.asarray(PROBABILITIES, jnp.float32))[None]
-    kept = np.isfinite(np.asarray(nucleus(logits, jnp.float32(0.0))))[0]
-    assert kept.tolist() == [False, True, False, False, False]
+    kept = np.isfinite(np.asarray(nucleus(logits, jnp.float32(top_p))))[0]
+    assert set(np.flatnonzero(kept)) == set(np.argsort(-PROBABILITIES)[:inside])
+
+
+def test_tokens_of_equal_probability_are_in_the_nucleus_together():
+    assert np.isfinite(nucleus(jnp.zeros((1, 4)), jnp.float32(0.5))).all()
+
+
+def test_tokens_without_any_probability_stay_out_of_the_nucleus():
+    logits = jnp.array([[0.0, -jnp.inf, -1.0, -200.0]])
+    kept = np.isfinite(nucleus(logits, jnp.float32(0.99)))
+    assert kept.tolist() == [[True, False, True, False]]
 
 
 def test_a_row_draws_the_same_whatever_the_other_rows_are():
     keys = jax.random.split(jax.random.key(1), 6)
     logits = jax.random.normal(jax.random.key(2), (6, 50))
-    together = choose_tokens(logits, keys, jnp.float32(1.0), jnp.float32(0.9))
-    alone = [
-        int(
-            choose_tokens(logits[i : i + 1], keys[i : i + 1], jnp.float32(1.0), jnp.float32(0.9))[0]
-        )
-        for i in range(6)
-    ]
+    drawn = partial(choose, temperature=jnp.float32(1.0), top_p=jnp.float32(0.9))
+    together = drawn(logits, keys)
+    alone = [int(drawn(logits[i : i + 1], keys[i : i + 1])[0]) for i in range(6)]
     assert together.tolist() == alone

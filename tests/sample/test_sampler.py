@@ -10,29 +10,88 @@ import pytest
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
 from ocijax.model.decoder import ComputeConfig, Decoder
-from ocijax.sample.decoding import Draws, LayerCache, Rows, decode, prefill, resize
+from ocijax.sample import decoding
+from ocijax.sample.decoding import Draws, LayerCache, Rows, decode, grow, prefill
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.template import LLAMA2, tokenize
-from tests.sample.conftest import COMPUTE, CONFIG, conversation
+from tests.sample.conftest import COMPUTE, CONFIG, Bytes, conversation, writer
 
 RAGGED = [conversation(words) for words in (1, 2, 5, 9, 14, 3, 20, 7, 11, 30, 4)]
+GREEDY = SamplingSettings(max_new_tokens=24)
 DRAWN = SamplingSettings(max_new_tokens=12, temperature=1.0, top_p=0.9, seed=3)
+
+
+@jax.jit
+def full_forward(parameters, tokens, segment_ids):
+    """The likeliest token after each position, without a cache."""
+    decoder = Decoder(CONFIG, COMPUTE, parameters)
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    return jnp.argmax(decoder.logits(decoder(tokens, positions, segment_ids)), axis=-1)
+
+
+def assert_greedy(parameters, tokenizer, asked, completions):
+    """Each token is the argmax of the full forward over all that stands before it."""
+    prompts = [tokenize(one, LLAMA2, tokenizer).tokens for one in asked]
+    tokens = np.zeros((len(asked), CONFIG.max_position_embeddings), np.int32)
+    lengths = []
+    for row, prompt, completion in zip(tokens, prompts, completions, strict=True):
+        whole = [*prompt, *completion.tokens]
+        row[: len(whole)] = whole
+        lengths.append(len(whole))
+    real = np.arange(tokens.shape[1]) < np.array(lengths)[:, None]
+    likeliest = np.asarray(full_forward(parameters, tokens, real.astype(np.int32)))
+    for row, prompt, length, completion in zip(
+        likeliest, prompts, lengths, completions, strict=True
+    ):
+        assert row[len(prompt) - 1 : length - 1].tolist() == list(completion.tokens)
 
 
 def test_greedy_with_the_cache_is_the_argmax_of_the_full_forward_at_every_position(
     sampler, parameters, tokenizer
 ):
-    decoder = Decoder(CONFIG, COMPUTE, parameters)
-    completions = sampler.generate(RAGGED, SamplingSettings(max_new_tokens=24))
-    for asked, completion in zip(RAGGED, completions, strict=True):
-        prompt = tokenize(asked, LLAMA2, tokenizer).tokens
-        whole = jnp.asarray([*prompt, *completion.tokens], jnp.int32)[None]
-        positions = jnp.arange(whole.shape[1])[None]
-        logits = decoder.logits(decoder(whole, positions, jnp.ones_like(whole)))
-        expected = np.argmax(logits[0], axis=-1)[len(prompt) - 1 : -1]
-        assert list(completion.tokens) == expected.tolist()
+    completions = sampler.generate(RAGGED, GREEDY)
+    assert_greedy(parameters, tokenizer, RAGGED, completions)
+
+
+def test_so_it_is_up_to_the_end_of_the_context_as_the_cache_grows(sampler, parameters, tokenizer):
+    asked = [conversation(1), conversation(38)]
+    completions = sampler.generate(asked, SamplingSettings(max_new_tokens=10_000))
+    assert_greedy(parameters, tokenizer, asked, completions)
+    for one, completion in zip(asked, completions, strict=True):
+        prompt = len(tokenize(one, LLAMA2, tokenizer).tokens)
+        assert len(completion.tokens) == CONFIG.max_position_embeddings - prompt
+        assert completion.finish_reason == "length"
+
+
+def test_so_it_is_where_rows_end_at_different_times(parameters, tokenizer):
+    end = tokenizer.special_id("</s>")
+    # The end of turn takes the head of a token that greedy answers have here and there.
+    free = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, max_batch=8)
+    tokens = [one.tokens for one in free.generate(RAGGED[:8], GREEDY)]
+    first = {token: [one.index(token) for one in tokens if token in one] for token in tokens[0]}
+    taken = max(first, key=lambda token: len(set(first[token])))
+    head = parameters["head"].at[:, end].set(parameters["head"][:, taken] * 1.01)
+    ending = {**parameters, "head": head}
+    sampler = Sampler(CONFIG, ending, tokenizer, LLAMA2, compute=COMPUTE, max_batch=8)
+    completions = sampler.generate(RAGGED[:8], GREEDY)
+    assert len({len(one.tokens) for one in completions}) > 2
+    assert_greedy(ending, tokenizer, RAGGED[:8], completions)
+    for one in completions:
+        assert (one.finish_reason == "stop") == (one.tokens[-1] == end)
+        assert end not in one.tokens[:-1]
+        assert "</s>" not in one.text
+
+
+def test_a_long_prompt_is_read_in_blocks_of_queries(monkeypatch, parameters, tokenizer):
+    monkeypatch.setattr(decoding, "_QUERY_BLOCK", 64)
+    prefill.clear_cache()
+    sampler = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, max_batch=1)
+    asked = [conversation(30)]
+    completions = sampler.generate(asked, SamplingSettings(max_new_tokens=8))
+    prefill.clear_cache()
+    assert_greedy(parameters, tokenizer, asked, completions)
 
 
 @pytest.mark.parametrize("settings", [SamplingSettings(max_new_tokens=12), DRAWN])
@@ -56,32 +115,45 @@ def test_equal_questions_in_one_call_are_drawn_independently(sampler):
     assert len({one.tokens for one in sampler.generate(same, DRAWN)}) > 1
 
 
-def test_the_end_of_turn_ends_an_answer_and_is_not_part_of_its_text(parameters, tokenizer):
-    free = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE)
-    [before] = free.generate(RAGGED[:1], SamplingSettings(max_new_tokens=10))
-    # Give the end-of-turn token the head of a token that greedy decoding takes.
-    end = tokenizer.special_id("</s>")
-    taken = before.tokens[4]
-    head = parameters["head"].at[:, end].set(parameters["head"][:, taken] * 1.01)
-    ending = Sampler(CONFIG, {**parameters, "head": head}, tokenizer, LLAMA2, compute=COMPUTE)
-    [after] = ending.generate(RAGGED[:1], SamplingSettings(max_new_tokens=10))
-    assert after.finish_reason == "stop"
-    assert after.tokens[-1] == end
-    assert after.tokens.count(end) == 1
-    assert "</s>" not in after.text
+@pytest.mark.parametrize(
+    ("written", "stop", "text", "tokens"),
+    [
+        ("The quick", (), "The quick", b"The quick"),
+        ("The quick", ("qu",), "The", b"The qu"),
+        ("The quick", ("never", "ck", "e q"), "Th", b"The q"),
+        ("The quick", ("INST",), "The quick", b"The quick"),
+        ("dí €x", (), "dí €x", "dí €x".encode()),
+        ("dí €x", ("€",), "dí", "dí €".encode()),
+    ],
+)
+@pytest.mark.parametrize("steps", [1, 4, 16])
+def test_an_answer_ends_before_a_stop_string_or_with_its_turn(written, stop, text, tokens, steps):
+    """A stop string may lie across tokens, dispatches and the bytes of a character."""
+    sampler = Sampler(
+        CONFIG,
+        writer(written),
+        Bytes(),
+        LLAMA2,
+        compute=COMPUTE,
+        max_batch=1,
+        decode_steps=steps,
+    )
+    settings = SamplingSettings(max_new_tokens=40, stop=stop)
+    [completion] = sampler.generate([conversation(1)], settings)
+    whole = text == written
+    assert completion.text == text
+    assert completion.tokens == (*tokens, *([Bytes.END] if whole else []))
+    assert completion.finish_reason == "stop"
 
 
-def test_a_stop_string_across_token_borders_ends_an_answer_before_it(sampler, tokenizer):
-    [free] = sampler.generate(RAGGED[3:4], SamplingSettings(max_new_tokens=20))
-    whole = tokenizer.decode(free.tokens)
-    # Two characters, the last of one token and the first of the next.
-    border = len(tokenizer.decode(free.tokens[:8]))
-    stop = whole[border - 1 : border + 1]
-    [cut] = sampler.generate(RAGGED[3:4], SamplingSettings(max_new_tokens=20, stop=(stop,)))
-    assert cut.finish_reason == "stop"
-    assert stop not in cut.text
-    assert cut.tokens == free.tokens[: len(cut.tokens)]
-    assert whole.startswith(cut.text.lstrip() or cut.text) or cut.text in whole
+def test_a_row_stopped_by_a_string_changes_no_other_row(sampler, tokenizer):
+    free = sampler.generate(RAGGED[:8], GREEDY)
+    stop = tokenizer.decode(free[2].tokens)[:3]
+    stopped = sampler.generate(RAGGED[:8], dataclasses.replace(GREEDY, stop=(stop,)))
+    assert len(stopped[2].tokens) < len(free[2].tokens)
+    for one, other in zip(stopped, free, strict=True):
+        if stop not in tokenizer.decode(other.tokens):
+            assert one == other
 
 
 def test_the_limit_ends_an_answer(sampler):
@@ -92,15 +164,6 @@ def test_the_limit_ends_an_answer(sampler):
         )
 
 
-def test_the_context_limits_an_answer(sampler, tokenizer):
-    long = conversation(38)
-    prompt = len(tokenize(long, LLAMA2, tokenizer).tokens)
-    assert prompt < CONFIG.max_position_embeddings
-    [completion] = sampler.generate([long], SamplingSettings(max_new_tokens=10_000))
-    assert len(completion.tokens) == CONFIG.max_position_embeddings - prompt
-    assert completion.finish_reason == "length"
-
-
 def test_a_prompt_longer_than_the_context_is_refused_by_name(sampler):
     with pytest.raises(InputError, match=r"conversation of 400 words: its \d+ tokens leave no"):
         sampler.generate([conversation(400)], SamplingSettings())
@@ -108,7 +171,9 @@ def test_a_prompt_longer_than_the_context_is_refused_by_name(sampler):
 
 def test_a_conversation_that_asks_nothing_is_refused_by_name(sampler):
     answered = Conversation("done", (Message("user", "a"), Message("assistant", "b")))
-    with pytest.raises(InputError, match="conversation done: does not end with a user turn"):
+    with pytest.raises(
+        InputError, match="conversation done: does not end with a user turn to answer"
+    ):
         sampler.generate([answered], SamplingSettings())
     with pytest.raises(InputError, match="conversation empty: does not end"):
         sampler.generate([Conversation("empty", ())], SamplingSettings())
@@ -119,10 +184,10 @@ def test_no_conversations_give_no_completions(sampler):
 
 
 def test_other_settings_and_lengths_in_the_same_bucket_compile_nothing(sampler):
-    sampler.generate(RAGGED, SamplingSettings(max_new_tokens=16))
-    programs = (prefill, decode, resize)
+    sampler.generate(RAGGED, GREEDY)
+    programs = (prefill, decode, grow)
     compiled = [program._cache_size() for program in programs]
-    for temperature, top_p, seed, limit in ((0.7, 0.95, 1, 16), (1.3, 0.5, 2, 9), (0.0, 1.0, 5, 3)):
+    for temperature, top_p, seed, limit in ((0.7, 0.95, 1, 20), (1.3, 0.5, 2, 9), (0.0, 1.0, 5, 3)):
         sampler.generate(RAGGED[::-1], SamplingSettings(limit, temperature, top_p, seed))
     assert [program._cache_size() for program in programs] == compiled
 
@@ -132,6 +197,9 @@ def test_it_runs_in_bfloat16(parameters, tokenizer):
     sampler = Sampler(CONFIG, half, tokenizer, LLAMA2, compute=ComputeConfig("bfloat16"))
     completions = sampler.generate(RAGGED, SamplingSettings(max_new_tokens=5))
     assert all(1 <= len(one.tokens) <= 5 for one in completions)
+    # The parameters are cast where they are kept wider.
+    wide = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=ComputeConfig("bfloat16"))
+    assert wide.generate(RAGGED, SamplingSettings(max_new_tokens=5)) == completions
 
 
 def test_it_reports_finished_answers(parameters, tokenizer):
@@ -142,7 +210,7 @@ def test_it_reports_finished_answers(parameters, tokenizer):
         tokenizer,
         LLAMA2,
         compute=COMPUTE,
-        max_batch=4,
+        max_batch=8,
         observe=finished.append,
     )
     sampler.generate(RAGGED, SamplingSettings(max_new_tokens=2))
