@@ -83,7 +83,7 @@ class Sampler:
         observe: Callable[[int], None] = lambda finished: None,
     ):
         self._mesh = make_mesh(MeshConfig(), jax.local_devices()[:1]) if mesh is None else mesh
-        compute = dataclasses.replace(compute or ComputeConfig(), remat="none", scan_layers=False)
+        compute = dataclasses.replace(compute or ComputeConfig(), remat="none")
         # Cast once, not at every dispatch; arrays of that dtype are not copied.
         self._parameters = {path: array.astype(compute.dtype) for path, array in parameters.items()}
         self._context = config.max_position_embeddings
