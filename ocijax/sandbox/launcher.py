@@ -57,12 +57,13 @@ def serve(requests: socket.socket) -> None:
 def _keep(stdin: int, stdout: int, stderr: int, results: int, control: int, status: int) -> None:
     """Runs one job to its end, reports how it ended and leaves."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    confinement.die_with_parent()
     confinement.expect_to_be_killed()
     os.setsid()
     try:
         job = decode(_receive(control))
         apart = job["isolation"] == "namespaces"
+        if apart:  # the kernel ends the namespace with us; without one we must live to end it
+            confinement.die_with_parent()
         proc = confinement.open_proc()
         keeper = os.getpid()
         if apart:
@@ -127,6 +128,7 @@ def _become_candidate(job: dict, proc: int, streams: tuple[int, ...], status: in
     try:
         if job["isolation"] == "limits":
             confinement.drop_privileges(proc, change_user=False)
+            confinement.die_with_parent()  # it may kill the keeper, which is of the same user
         for path, content in job["files"].items():
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             with open(path, "wb") as file:
