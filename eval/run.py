@@ -215,11 +215,7 @@ def main() -> None:
     check_flags(values)
     limits = Limits(cpu_seconds=_CPU_SECONDS)
     sandbox = Sandbox(limits, values.isolation, values.packages)
-    try:
-        summary = _judge(sandbox) if values.samples else _measure(sandbox)
-    except KeyboardInterrupt:
-        sys.exit("stopped; run the same command again to go on")
-    print(table(summary))
+    print(table(_judge(sandbox) if values.samples else _measure(sandbox)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """How a command-line program starts: absl flags in, one line out for bad input."""
 
 import re
+import signal
 import sys
 from collections.abc import Callable
 
@@ -10,7 +11,10 @@ from ocijax.errors import InputError
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parses absl flags, calls ``main`` and turns `InputError` into one line and exit status 1."""
+    """Parses absl flags, calls ``main`` and turns `InputError` and Ctrl-C into one line.
+
+    The exit status is 1, or 130 for Ctrl-C.
+    """
 
     def guarded(arguments: list[str]) -> int:
         if len(arguments) > 1:
@@ -23,6 +27,9 @@ def run(main: Callable[[], None]) -> None:
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("\nstopped; run the same command again to go on", file=sys.stderr)
+            return 128 + signal.SIGINT  # as shells count
         return 0
 
     app.run(guarded, flags_parser=_parse)
