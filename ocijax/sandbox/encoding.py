@@ -2,17 +2,19 @@
 
 A closed set of types, each behind one tag byte, so that decoding can never run anything: ``None``,
 bool, int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset and dict. A subclass
-is written as the value its built-in base holds (none of its own methods is asked), exact fractions,
-decimals and numpy scalars as numbers, views of a dict's keys and items as sets. Anything else
-becomes `Opaque`. Works on the standard library alone: the candidate's process imports it too.
+is written as the value its built-in base holds (none of its own methods is asked); fractions,
+decimals, numpy scalars and arrays of one element as what they are equal to; views of a dict's keys
+and items as sets. Anything else becomes `Opaque`. Works on the standard library alone: the
+candidate's process imports it too.
 """
 
+import contextlib
 import hashlib
 import itertools
 import struct
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 FRAME_BYTES = 16 << 20
@@ -34,6 +36,7 @@ DEPTH = 200
 
 _EQUAL_HASHES = 1000
 _TEXT = 200
+_MOST_ITEMS = 1 << 16
 _CHUNK = 1 << 12
 _FLOAT = struct.Struct(">d")
 _TAGGED_FLOAT = struct.Struct(">cd").pack
@@ -47,10 +50,18 @@ class Opaque:
     Attributes:
       type_name: name of its type.
       text: start of its ``repr``, as the candidate's own code gave it.
+      items: what iterating over it gives, where that has an end; of what a function returns alone,
+        ``None`` for what lies inside other values.
     """
 
     type_name: str
     text: str = ""
+    items: tuple[Any, ...] | None = field(default=None, compare=False)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.items is None:
+            raise TypeError(f"a value of type {self.type_name} has no items")
+        return iter(self.items)
 
 
 @dataclass(frozen=True)
@@ -171,14 +182,14 @@ def _write(
             out += b"c" + _COMPLEX.pack(real, imag)
     elif kind is Digest:
         out += b"D"
-        _write((value.sha256, value.length), out, depth, canonical, full)
+        _write((value.sha256, value.length), out, depth + 1, canonical, full)
     elif kind is Opaque:
         out += b"O"
-        _write((value.type_name, value.text), out, depth, canonical, full)
+        _write((value.type_name, value.text, value.items), out, depth + 1, canonical, full)
     elif kind in (_KEYS, _ITEMS):
         _write_set(b"S", kind.__iter__(value), out, depth, canonical, full)
     else:
-        _write(_number(value, kind), out, depth, canonical, full)
+        _write(_held(value, kind, depth), out, depth, canonical, full)
 
 
 def _write_float(value: float, out: bytearray, canonical: bool) -> None:
@@ -271,23 +282,41 @@ _KEYS = type({}.keys())
 _ITEMS = type({}.items())
 
 
-def _number(value: Any, kind: type) -> Any:
-    """The plain number that a fraction, decimal or numpy scalar holds, else its `Opaque`."""
+_EXACT_NUMBERS = (("fractions", "Fraction"), ("decimal", "Decimal"), ("numpy", "longdouble"))
+
+
+def _held(value: Any, kind: type, depth: int) -> Any:
+    """The plain data that a value of another type is equal to, else its `Opaque`."""
+    name = type.__dict__["__name__"].__get__(kind)
     try:
-        for module, name in (("fractions", "Fraction"), ("decimal", "Decimal")):
-            exact = getattr(sys.modules.get(module), name, None)
-            if exact is not None and kind is exact:
-                whole = value.is_finite() if module == "decimal" else True
-                return int(value) if whole and value == int(value) else float(value)
-        numpy = sys.modules.get("numpy")
-        generic = getattr(numpy, "generic", None)
-        if generic is not None and kind.__module__ == "numpy" and issubclass(kind, generic):
+        for exact in _EXACT_NUMBERS:
+            if kind is _imported(*exact):
+                for convert in (int, float):
+                    with contextlib.suppress(ValueError, OverflowError):
+                        if convert(value) == value:
+                            return convert(value)
+                if depth and name == "Fraction":
+                    return float(value)  # as tolerances take it, which look into lists
+        if kind is _imported("numpy", "ndarray") and value.size == 1:
+            return value.tolist()
+        if kind.__module__ == "numpy" and issubclass(kind, _imported("numpy", "generic")):
             plain = value.item()
             if type(plain) in (bool, int, float, complex, str, bytes):
                 return plain
-        return Opaque(kind.__name__, repr(value)[:_TEXT])
+        return Opaque(name, repr(value)[:_TEXT], None if depth else _items(value))
     except Exception:
-        return Opaque(type.__dict__["__name__"].__get__(kind), "")
+        return Opaque(name)
+
+
+def _imported(module: str, name: str) -> Any:
+    """What the program has imported under that name already, else no type at all."""
+    return getattr(sys.modules.get(module), name, ())
+
+
+def _items(value: Any) -> tuple[Any, ...] | None:
+    with contextlib.suppress(Exception):
+        items = tuple(itertools.islice(iter(value), _MOST_ITEMS + 1))
+        return items if len(items) <= _MOST_ITEMS else None
 
 
 def decode(data: bytes) -> Any:
@@ -327,11 +356,10 @@ def _read(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         return complex(*_COMPLEX.unpack_from(data, at)), at + _COMPLEX.size
     if tag in (b"D", b"O"):
         fields, at = _read(data, at, depth + 1)
-        if type(fields) is not tuple or [type(field) for field in fields] != (
-            [str, int] if tag == b"D" else [str, str]
-        ):
+        record, *kinds = (Digest, str, int) if tag == b"D" else (Opaque, str, str, tuple | None)
+        if type(fields) is not tuple or not all(map(isinstance, fields, kinds)):
             raise ValueError("malformed record")
-        return (Digest if tag == b"D" else Opaque)(*fields), at
+        return record(*fields), at
     end = data.index(b";", at)
     number = int(data[at:end], 16)
     at = end + 1
