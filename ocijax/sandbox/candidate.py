@@ -14,6 +14,9 @@ _MESSAGE = 4096
 _TEXT = 12_000
 _FRAMES = 10
 
+# To print half of a surrogate pair is no error of the program: it arrives escaped.
+sys.stdout.reconfigure(errors="backslashreplace")
+
 
 def run(program: str, channel: int) -> int:
     """Runs ``program`` as a script; returns its exit status, its traceback on standard error."""

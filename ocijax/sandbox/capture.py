@@ -26,8 +26,9 @@ class Capture:
             del self._tail[: -self._half]
 
     def text(self) -> str:
-        """Returns what was kept; undecodable bytes escaped, NUL and lone surrogates too."""
+        """Returns what was kept; NUL and what is no UTF-8, lone surrogates too, escaped."""
         tail = bytes(self._tail[-self._half :]) if self._half else b""
         left_out = self.total - len(self._head) - len(tail)
         gap = f"\n... {left_out} bytes left out ...\n".encode() if left_out else b""
-        return (bytes(self._head) + gap + tail).decode("utf-8", "backslashreplace")
+        text = (bytes(self._head) + gap + tail).decode("utf-8", "backslashreplace")
+        return text.replace("\0", "\\x00")

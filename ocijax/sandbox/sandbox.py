@@ -1,6 +1,5 @@
 """Runs programs that nobody has read, in processes that can do nothing but compute."""
 
-import asyncio
 import importlib.util
 import math
 import os
@@ -16,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from ocijax.errors import InputError
-from ocijax.sandbox.encoding import FRAME_BYTES, EncodingError, Opaque, decode, encode
+from ocijax.sandbox.encoding import FRAME_BYTES, LATE_BYTES, EncodingError, Opaque, decode, encode
+from ocijax.sandbox.interruption import interruptible
 from ocijax.sandbox.process import Ending, Launcher, Time, execute
 from ocijax.sandbox.result import CallResult, ExecutionResult, Limits, Outcome, Status
 
@@ -133,7 +133,7 @@ class Sandbox:
             inputs=_encode_inputs(inputs),
             value_bytes=min(value_bytes, FRAME_BYTES),
         )
-        answers = _Answers(list(map(Time, wall, cpu)), stop)
+        answers = _Answers(list(map(Time, wall, cpu)), job["value_bytes"], stop)
         ending = await self._execute(
             job, stdin=b"", allowed=Time(self.limits.wall_seconds), receive=answers.receive
         )
@@ -173,26 +173,13 @@ class Sandbox:
         }
 
     async def _execute(self, job: dict[str, Any], **arguments) -> Ending:
-        reading, writing = os.pipe()
-        work = partial(
-            self._execute_in_thread,
-            job,
-            output_bytes=self.limits.output_bytes,
-            cancelled=reading,
-            **arguments,
-        )
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            os.write(writing, b"x")
-            await asyncio.wait([future])
-            raise
-        finally:
-            os.close(reading)
-            os.close(writing)
+        work = partial(self._execute_in_thread, job, arguments)
+        return await interruptible(self._threads, work)
 
-    def _execute_in_thread(self, job: dict[str, Any], **arguments) -> Ending:
+    def _execute_in_thread(
+        self, job: dict[str, Any], arguments: dict[str, Any], cancelled: int
+    ) -> Ending:
+        arguments |= {"output_bytes": self.limits.output_bytes, "cancelled": cancelled}
         if self.isolation == "namespaces":
             return execute(self._launcher, job, **arguments)
         directory = tempfile.mkdtemp(prefix="sandbox-")
@@ -227,14 +214,15 @@ class _Claim:
 class _Answers:
     """Collects the frames of a call as outcomes: of loading first, then of each input."""
 
-    def __init__(self, allowed: Sequence[Time], stop):
+    def __init__(self, allowed: Sequence[Time], value_bytes: int, stop):
         self._allowed = allowed
+        self._value_bytes = value_bytes
         self._stop = stop
         self._load: Outcome | None = None
         self._outcomes: list[Outcome] = []
 
     def receive(self, frame: bytes, passed: Time) -> Time | None:
-        outcome = _outcome(frame, passed)
+        outcome = _outcome(frame, passed, self._value_bytes)
         if self._load is None:
             self._load = outcome
             if outcome.status != "ok":
@@ -257,10 +245,15 @@ class _Answers:
         return CallResult(tuple(self._outcomes), load, ending.stdout, isolation)
 
 
-def _outcome(frame: bytes, passed: Time) -> Outcome:
-    """Reads one frame, which may be anything: the candidate's process can write there."""
+def _outcome(frame: bytes, passed: Time, value_bytes: int = 0) -> Outcome:
+    """Reads one frame, which may be anything: the candidate's process can write there.
+
+    A value takes many times its encoding, so none longer than asked for is decoded.
+    """
     try:
         status, content, plain = decode(frame)
+        if status == "ok" and len(content) > max(value_bytes, LATE_BYTES):
+            raise EncodingError("longer than it may be")
         if status not in _STATUSES or not isinstance(content, bytes if status == "ok" else str):
             raise EncodingError("no such answer")
         if status == "ok":

@@ -125,7 +125,11 @@ def anew(value):
         return kind(map(anew, value))
     if kind is dict:
         return {anew(key): anew(item) for key, item in value.items()}
-    return kind(value) if kind in (float, bytearray) else value
+    if kind is float:
+        return struct.unpack("d", struct.pack("d", value))[0]
+    if kind is complex:
+        return complex(anew(value.real), anew(value.imag))
+    return bytearray(value) if kind is bytearray else value
 
 
 def directly(function, *arguments):

@@ -1,5 +1,7 @@
 """Programs run as scripts."""
 
+import textwrap
+
 import pytest
 
 from ocijax.errors import InputError
@@ -82,10 +84,33 @@ def test_a_file_outside_the_directory_is_refused(runner, path):
         runner.run("", files={path: ""})
 
 
-def test_bytes_that_are_no_text_are_escaped(runner):
-    result = runner.run(r"import os; os.write(1, b'a\xff\x00b'); os.write(2, b'\xed\xa0\x80')")
-    assert result.stdout == "a\\xff\x00b"
-    assert result.stderr == "\\xed\\xa0\\x80"
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (b"a\xffb", "a\\xffb"),
+        (b"a\0b", "a\\x00b"),
+        (b"\xed\xa0\x80", "\\xed\\xa0\\x80"),
+        (b"\xe2\x82", "\\xe2\\x82"),
+        ("ü€\U0001f600".encode(), "ü€\U0001f600"),
+        (bytes(range(128, 256)), "".join(f"\\x{byte:x}" for byte in range(128, 256))),
+    ],
+)
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_bytes_that_are_no_text_are_escaped(runner, stream, written, shown):
+    program = f"import sys; sys.{stream}.buffer.write({written!r})"
+    assert getattr(runner.run(program), stream) == shown
+
+
+def test_half_of_a_surrogate_pair_can_be_printed(runner):
+    program = r"""
+        import sys
+        def f():
+            print("a\udc80\ud800\0b")
+            print("\ud800", file=sys.stderr)
+    """
+    assert runner.call(program, [()]).stdout == "a\\udc80\\ud800\\x00b\n"
+    result = runner.run(textwrap.dedent(program) + "f()")
+    assert (result.stdout, result.stderr) == ("a\\udc80\\ud800\\x00b\n", "\\ud800\n")
 
 
 def test_a_long_output_keeps_its_head_and_tail(runner):
