@@ -14,6 +14,7 @@ import pytest
 
 from ocijax.errors import InputError
 from ocijax.sandbox import Limits, Sandbox
+from tests.sandbox.processes import named, wait_until
 
 REACH = "def f(statement):\n    import os, socket, subprocess, ctypes\n    return eval(statement)"
 
@@ -186,7 +187,7 @@ def test_daemons_end_with_the_program(runner):
             return os.read(reading, 1)
     """
     assert runner.value(program) == b"x"
-    assert _named(name) == []
+    assert named(name) == []
 
 
 def test_a_fork_bomb_is_contained(confined):
@@ -372,29 +373,11 @@ def test_nothing_survives_when_we_are_killed(runner, tmp_path):
     """
     parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
     try:
-        _wait(lambda: _named(mark[-15:]))
+        wait_until(lambda: named(mark[-15:]))
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    _wait(lambda: not _named(mark[-15:]))
-
-
-def _named(name):
-    found = []
-    for place in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            if place.read_text().strip() == name:
-                found.append(place)
-        except OSError:
-            continue
-    return found
-
-
-def _wait(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: not named(mark[-15:]))
 
 
 def test_an_unknown_isolation_is_refused():
