@@ -8,6 +8,7 @@ import sys
 
 SMALL = (
     ("benchmarks.sandbox",),
+    ("benchmarks.sandbox_limits", "--rounds=3"),
     ("benchmarks.train", "--shape=tiny", "--rows=16", "--length=256"),
     ("benchmarks.sample", "--shape=tiny"),
 )
