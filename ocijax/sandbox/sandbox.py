@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import signal
-import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -353,15 +353,9 @@ def _inside(path: str) -> str:
 
 
 def _remove(directory: str) -> None:
-    """Removes ``directory``, also what has no permission bits left."""
-
-    def permit(function, path, _) -> None:
-        for place in (os.path.dirname(path), path):
-            if not os.path.islink(place):
-                os.chmod(place, stat.S_IRWXU)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
-
-    shutil.rmtree(directory, onerror=permit)
+    """Removes ``directory``, also what is too deep for Python or has no permission bits left."""
+    try:
+        shutil.rmtree(directory)
+    except (OSError, RecursionError):
+        subprocess.run(["chmod", "-R", "u+rwx", directory], capture_output=True)
+        subprocess.run(["rm", "-rf", directory], check=True, capture_output=True)

@@ -62,6 +62,7 @@ ENDLESS = {
     "holds memory in many processes": "[fork(lambda: hold(90 << 20)) for _ in range(6)];"
     "time.sleep(600)",
     "shares memory": "held = mmap.mmap(-1, 200 << 20); held.write(bytes(200 << 20)); spin()",
+    "nests directories": "insist(lambda: (os.mkdir('d'), os.chdir('d')))",
 }
 FILLING = {
     "fills the disk": "insist(lambda: open(str(next(count)), 'wb').write(bytes(1 << 20)))",
@@ -69,7 +70,6 @@ FILLING = {
     "fills the process table": "insist(lambda: fork(lambda: time.sleep(600)))",
     "fills the process table from everywhere": "deafen(); insist(os.fork)",
     "fills the descriptors": "insist(lambda: os.pipe())",
-    "nests directories": "insist(lambda: (os.mkdir('d'), os.chdir('d')))",
 }
 
 

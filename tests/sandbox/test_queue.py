@@ -154,7 +154,7 @@ def test_no_process_is_used_for_two_programs(runner):
     assert [[outcome.value for outcome in one] for one in outcomes] == [[False, False]] * 6
 
 
-def test_nothing_survives_when_we_are_killed_with_many_jobs_running(runner, mark):
+def test_nothing_survives_when_we_are_killed_with_many_jobs_running(runner, mark, tmp_path):
     program = f"""
         import asyncio, os
         os.sched_getaffinity = lambda pid: range(3)
@@ -165,7 +165,10 @@ def test_nothing_survives_when_we_are_killed_with_many_jobs_running(runner, mark
             await asyncio.gather(*(one.run(program) for one in sandboxes for _ in range(6)))
         asyncio.run(all_of_them())
     """
-    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env=os.environ | {"TMPDIR": str(tmp_path)},  # scratch directories are left there
+    )
     try:
         wait_until(lambda: len(named(mark)) == 2 * 3 * 3)
         members = family(parent.pid)
