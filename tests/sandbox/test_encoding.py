@@ -2,6 +2,7 @@ import collections
 import decimal
 import enum
 import fractions
+import itertools
 import math
 import random
 
@@ -190,6 +191,22 @@ def test_nesting_has_an_end():
     assert decode(encode(deep)) == deep
     value.append([])
     assert isinstance(decode(encode(deep)), Opaque)
+
+
+def test_what_can_be_written_can_be_read_at_any_depth():
+    for leaf in (object(), digest(1)):
+        deep = leaf
+        for _ in range(DEPTH + 1):
+            deep = [deep]
+            decode(encode(deep))
+
+
+def test_only_what_stands_alone_is_asked_for_its_items():
+    assert list(decode(encode(range(3)))) == [0, 1, 2]
+    with pytest.raises(TypeError, match="range has no items"):
+        list(decode(encode([range(3)]))[0])
+    with pytest.raises(TypeError, match="count has no items"):
+        list(decode(encode(itertools.count())))
 
 
 def test_a_value_beyond_the_limit_is_sent_as_its_digest():

@@ -169,7 +169,7 @@ EVERY_CASE = dict(
 )
 
 
-@pytest.mark.filterwarnings("ignore::SyntaxWarning")
+@pytest.mark.filterwarnings("ignore")
 @settings(max_examples=200, derandomize=True, **EVERY_CASE)
 @given(st.integers(), st.tuples(*[PAIRS] * 5))
 def test_a_thousand_cases_agree_with_direct_evaluation(runner, seed, pairs):
@@ -177,7 +177,7 @@ def test_a_thousand_cases_agree_with_direct_evaluation(runner, seed, pairs):
 
 
 @pytest.mark.soak
-@pytest.mark.filterwarnings("ignore::SyntaxWarning")
+@pytest.mark.filterwarnings("ignore")
 @settings(max_examples=2000, **EVERY_CASE)
 @given(st.integers(), st.tuples(*[PAIRS] * 5))
 def test_ten_thousand_cases_agree_with_direct_evaluation(runner, seed, pairs):
