@@ -14,6 +14,7 @@ from ocijax.sandbox import Limits
 from tests.sandbox.processes import alive, family, named, wait_until
 
 FOREVER = "import time\ntime.sleep(600)"
+LONG = Limits(wall_seconds=600.0)
 _numbers = itertools.count()
 
 
@@ -97,7 +98,7 @@ def test_jobs_have_their_turn_in_the_order_they_came(with_cores):
 
 def test_cancelling_ends_the_job_and_all_that_it_started(runner, mark):
     async def cancel():
-        task = asyncio.create_task(runner.sandbox.run(marked(mark)))
+        task = asyncio.create_task(runner.another(limits=LONG).sandbox.run(marked(mark)))
         await until(lambda: len(named(mark)) == 2)
         await ended(task)
         return named(mark)
@@ -107,7 +108,7 @@ def test_cancelling_ends_the_job_and_all_that_it_started(runner, mark):
 
 def test_cancelling_twice_does_not_let_the_job_go_on(runner, mark):
     async def cancel():
-        task = asyncio.create_task(runner.sandbox.run(marked(mark)))
+        task = asyncio.create_task(runner.another(limits=LONG).sandbox.run(marked(mark)))
         await until(lambda: len(named(mark)) == 2)
         task.cancel()
         await asyncio.sleep(0)
@@ -119,14 +120,16 @@ def test_cancelling_twice_does_not_let_the_job_go_on(runner, mark):
 
 
 def test_a_cancelled_job_that_waits_for_its_turn_never_begins(with_cores, mark):
-    sandbox = with_cores(1, limits=Limits(wall_seconds=60.0))
+    sandbox = with_cores(1, limits=LONG)
 
     async def cancel():
         first = asyncio.create_task(sandbox.run(marked(mark)))
         await until(lambda: len(named(mark)) == 2)
         second = asyncio.create_task(sandbox.run("print(2)"))
         await asyncio.sleep(0.1)
-        await asyncio.wait_for(ended(second), 20)
+        second.cancel()
+        await asyncio.wait([second], timeout=20)
+        assert second.cancelled()
         assert not first.done()
         assert len(named(mark)) == 2
         await ended(first)
