@@ -52,15 +52,17 @@ class Canaries:
 
     def touched(self) -> list[str]:
         """The sockets that somebody has reached since this was last asked."""
-        found = []
+        found = set()
         for name, server in self._servers.items():
             with contextlib.suppress(BlockingIOError):
-                server.accept()[0].close()
-                found.append(name)
+                while True:
+                    server.accept()[0].close()
+                    found.add(name)
         with contextlib.suppress(BlockingIOError):
-            self._datagrams.recv(1)
-            found.append("udp")
-        return found
+            while True:
+                self._datagrams.recv(1)
+                found.add("udp")
+        return sorted(found)
 
 
 @dataclass(frozen=True)

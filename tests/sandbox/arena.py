@@ -4,8 +4,8 @@
 can be written but a few empty directories in memory (home and temporary ones) that end with it.
 `require` is for the command: it refuses to go on anywhere else.
 
-As a program, ``arena.py USER COMMAND...`` enters that world and runs the command; USER is
-``present`` or ``nobody``. Process 1 in there reaps what nobody waits for and wakes the command, with
+As a program, ``arena.py USER COMMAND...`` enters that world and runs the command; USER is ``root``
+or ``ordinary``. Process 1 in there reaps what nobody waits for and wakes the command, with
 a line ``{"stopped": true}`` on standard output, where something has stopped it.
 """
 
@@ -49,7 +49,10 @@ _CGROUP_LIMITS = {
     "memory.max": _MEMORY_BYTES,
     "pids.max": _PROCESSES,
 }
-_CGROUP_PEAKS = ("memory.max_usage_in_bytes", "memory.peak")
+_CGROUP_USE = (
+    ("memory.usage_in_bytes", "memory.max_usage_in_bytes"),
+    ("memory.current", "memory.peak"),
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -67,7 +70,7 @@ def run(
 
     Args:
       command: a Python program, its arguments.
-      user: ``present``, or ``nobody`` where we are root.
+      user: ``root`` where we are, or ``ordinary``: nobody where we are root, else we.
       environment: all that it gets, besides where the library is.
       seconds: when it is ended, with everything that it has started.
 
@@ -122,12 +125,12 @@ def require(elsewhere: dict[str, str]) -> None:
         sys.exit("refused: memory has no limit")
 
 
-def peak_bytes() -> int | None:
-    """The most memory that this world has held at a time; ``None`` where there is no cgroup."""
-    for place in _own_cgroups():
-        for name in _CGROUP_PEAKS:
-            if _is_ours(place) and (place / name).exists():
-                return int((place / name).read_text())
+def held_bytes() -> tuple[int, int] | None:
+    """The memory of this world now, and the most it ever was; ``None`` where it has no cgroup."""
+    for place in filter(_is_ours, _own_cgroups()):
+        for now, most in _CGROUP_USE:
+            if (place / most).exists():
+                return int((place / now).read_text()), int((place / most).read_text())
     return None
 
 
@@ -155,6 +158,9 @@ def _is_ours(cgroup: Path) -> bool:
 def _main(user: str, command: list[str]) -> int:
     """Makes the world, waits for its end and clears what outlasts it."""
     _die_with_parent()
+    if user == "root" and os.geteuid() != 0:
+        print("to run as root takes root", file=sys.stderr)
+        return _UNAVAILABLE
     parents = list(_own_cgroups())
     cgroups = [parent / f"ocijax-arena-{os.getpid()}" for parent in parents]
     _remove_cgroups(parents)  # of those that were killed
@@ -210,7 +216,7 @@ def _rule(user: str, command: list[str], cgroups: list[Path]) -> None:
 def _become(user: str, command: list[str]) -> None:
     """Runs the command, as somebody to whom the home directory belongs."""
     try:
-        if user == "nobody":
+        if user == "ordinary" and os.geteuid() == 0:
             os.chown(HOME, NOBODY, NOBODY)
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -218,7 +224,7 @@ def _become(user: str, command: list[str]) -> None:
         os.chdir(HOME)
         os.execve(command[0], command, os.environ | {"HOME": HOME})
     except OSError as error:
-        print(f"user {user} cannot run {command[0]} ({error})", file=sys.stderr)
+        print(f"user {os.geteuid()} cannot run {command[0]} ({error})", file=sys.stderr)
         os._exit(_UNAVAILABLE)
 
 

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from ocijax.judge.checker import PublicResult, SuiteVerdict, check
@@ -20,6 +21,7 @@ from tests.sandbox.aftermath import Canaries, Footprint, left_running
 from tests.sandbox.suite import CASES, DEADLINE_SECONDS, LIMITS, TASK
 
 SECRET = "OCIJAX_SECRET"
+PLAIN = ("ok_plain", "wrong_answer")
 _SETTLING_SECONDS = 0.3
 
 
@@ -27,11 +29,11 @@ class Harness:
     """Judges as scoring does, but with the suite's own deadline by the clock.
 
     Args:
-      level: of the sandbox.
+      sandbox: runs the programs.
     """
 
-    def __init__(self, level: str):
-        self._sandbox = Sandbox(LIMITS, level, ("numpy",))
+    def __init__(self, sandbox: Sandbox):
+        self._sandbox = sandbox
         self.result: CallResult | None = None
 
     async def call(self, *arguments, wall_seconds, **settings) -> CallResult:
@@ -40,9 +42,9 @@ class Harness:
         self.result = await self._sandbox.call(*arguments, wall_seconds=wall_seconds, **settings)
         return self.result
 
-    def judge(self, name: str) -> SuiteVerdict:
+    async def judge(self, name: str) -> SuiteVerdict:
         """The verdict on a case."""
-        return asyncio.run(check(self, TASK, CASES[name].program)).suites["base"]
+        return (await check(self, TASK, CASES[name].program)).suites["base"]
 
     def report(self, verdict: SuiteVerdict) -> dict[str, Any]:
         """What would be kept of the run last judged, and shown to a model."""
@@ -57,22 +59,38 @@ class Harness:
         }
 
 
-def observe(harness: Harness, canaries: Canaries, name: str, idle: int) -> dict[str, Any]:
-    """Judges a case and looks around.
+@dataclass(frozen=True)
+class Idle:
+    """What there is while no program runs.
 
-    Args:
-      harness: judges it, and two plain programs after it.
-      canaries: what it must not reach.
-      name: of the case.
-      idle: processes there are while nothing runs.
+    Attributes:
+      processes: how many.
+      harness_bytes: the most memory that this process ever held.
+      all_bytes: memory of the arena, where that is known.
     """
-    before, most = Footprint.taken(), arena.peak_bytes()
+
+    processes: int
+    harness_bytes: int
+    all_bytes: int | None
+
+    @classmethod
+    def now(cls) -> "Idle":
+        """Measured once what ends has ended."""
+        time.sleep(_SETTLING_SECONDS)
+        held = arena.held_bytes()
+        return cls(len(Footprint.taken().processes), _most_bytes(), held and held[0])
+
+
+def observe(harness: Harness, canaries: Canaries, idle: Idle, name: str) -> dict[str, Any]:
+    """Judges a case and looks around."""
+    before, held_before = Footprint.taken(), arena.held_bytes()
     began = time.monotonic()
-    verdict = harness.judge(name)
+    verdict = asyncio.run(harness.judge(name))
     seconds = time.monotonic() - began
-    running = left_running(idle)
+    running = left_running(idle.processes)
     report = harness.report(verdict)
-    after, most_after = Footprint.taken(), arena.peak_bytes()
+    after, held = Footprint.taken(), arena.held_bytes()
+    more = held is not None and held[1] > held_before[1]  # the most ever, but since when?
     return {
         "case": name,
         "verdict": verdict.status,
@@ -89,10 +107,14 @@ def observe(harness: Harness, canaries: Canaries, name: str, idle: int) -> dict[
         "stdout_bytes": len(report["stdout"].encode()),
         "unserialisable": _trouble(report),
         "secret_in_report": os.environ[SECRET] in repr((report, harness.result)),
-        "harness_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
-        "all_bytes": most_after if most != most_after else None,
-        "next_verdicts": [harness.judge(plain).status for plain in ("ok_plain", "wrong_answer")],
+        "harness_bytes": _most_bytes() - idle.harness_bytes,
+        "all_bytes": held[1] - idle.all_bytes if more else 0,
+        "next_verdicts": [asyncio.run(harness.judge(plain)).status for plain in PLAIN],
     }
+
+
+def _most_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def _trouble(report: dict[str, Any]) -> str:
@@ -103,18 +125,22 @@ def _trouble(report: dict[str, Any]) -> str:
     return ""
 
 
-def main(outside: str, level: str, *names: str) -> None:
-    """Runs the cases named, in their order."""
+def start(outside: str, level: str) -> tuple[Sandbox, Canaries]:
+    """Makes sure that this is an arena, and sets up in it what programs are to be kept from."""
     arena.require(json.loads(outside))
     answers = [case.expected for case in TASK.suites["base"].cases]
-    canaries = Canaries(os.environ[SECRET], answers)
-    harness = Harness(level)
-    for plain in ("ok_plain", "ok_uses_stdlib", "wrong_answer"):
-        harness.judge(plain)
-    time.sleep(_SETTLING_SECONDS)
-    idle = len(Footprint.taken().processes)
+    return Sandbox(LIMITS, level, ("numpy",)), Canaries(os.environ[SECRET], answers)
+
+
+def main(outside: str, level: str, *names: str) -> None:
+    """Runs the cases named, in their order."""
+    sandbox, canaries = start(outside, level)
+    harness = Harness(sandbox)
+    for plain in ("ok_uses_stdlib", *PLAIN):
+        asyncio.run(harness.judge(plain))
+    idle = Idle.now()
     for name in names:
-        print(json.dumps(observe(harness, canaries, name, idle)), flush=True)
+        print(json.dumps(observe(harness, canaries, idle, name)), flush=True)
 
 
 if __name__ == "__main__":
