@@ -140,6 +140,15 @@ def test_an_arena_outlasts_a_harness_that_is(end, record):
     assert (lines, errors) == (record, "")
 
 
+def test_the_rest_is_run_when_the_harness_ends_within_a_case():
+    try:
+        records = observed("ordinary", "limits", ["ok_plain", "no case", "wrong_answer"])
+    except arena.Unavailable as reason:
+        pytest.skip(f"no arena: {reason}")
+    assert [record.get("verdict") for record in records] == ["pass", None, "fail"]
+    assert "KeyError: 'no case'" in records[1]["died"]
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("load", ["alone", "busy"])
