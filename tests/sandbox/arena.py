@@ -43,6 +43,8 @@ _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _READ_ONLY = 442, -100, 0x8000, 1
 _SET_DEATH_SIGNAL = 1
 _SET_INTERFACE_FLAGS, _UP_AND_RUNNING = 0x8914, 0x41
 
+_NAME = "OCIJAX_ARENA"
+_PREFIX = "ocijax-arena-"
 _CGROUPS = Path("/sys/fs/cgroup")
 _CGROUP_LIMITS = {
     "memory.limit_in_bytes": _MEMORY_BYTES,
@@ -127,9 +129,9 @@ def require(elsewhere: dict[str, str]) -> None:
 
 def held_bytes() -> tuple[int, int] | None:
     """The memory of this world now, and the most it ever was; ``None`` where it has no cgroup."""
-    for place in filter(_is_ours, _own_cgroups()):
+    for place in _own_cgroups():
         for now, most in _CGROUP_USE:
-            if (place / most).exists():
+            if place.name == os.environ.get(_NAME) and (place / most).exists():
                 return int((place / now).read_text()), int((place / most).read_text())
     return None
 
@@ -151,10 +153,6 @@ def _own_cgroups() -> Iterable[Path]:
             yield _CGROUPS / controllers / path.lstrip("/")
 
 
-def _is_ours(cgroup: Path) -> bool:
-    return cgroup.name.startswith("ocijax-arena-")
-
-
 def _main(user: str, command: list[str]) -> int:
     """Makes the world, waits for its end and clears what outlasts it."""
     _die_with_parent()
@@ -162,7 +160,7 @@ def _main(user: str, command: list[str]) -> int:
         print("to run as root takes root", file=sys.stderr)
         return _UNAVAILABLE
     parents = list(_own_cgroups())
-    cgroups = [parent / f"ocijax-arena-{os.getpid()}" for parent in parents]
+    os.environ[_NAME] = f"{_PREFIX}{os.getpid()}"
     _remove_cgroups(parents)  # of those that were killed
     try:
         _leave()
@@ -171,7 +169,7 @@ def _main(user: str, command: list[str]) -> int:
         return _UNAVAILABLE
     child = os.fork()
     if child == 0:
-        _rule(user, command, cgroups)
+        _rule(user, command, [parent / os.environ[_NAME] for parent in parents])
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     _remove_cgroups(parents)
     return status if status >= 0 else 128 - status
@@ -312,7 +310,7 @@ def _enter_cgroups(cgroups: list[Path]) -> None:
 def _remove_cgroups(parents: list[Path]) -> None:
     for parent in parents:
         with contextlib.suppress(OSError):
-            for place in filter(_is_ours, list(parent.iterdir())):
+            for place in list(parent.glob(f"{_PREFIX}*")):
                 with contextlib.suppress(OSError):  # somebody else's, in use
                     _remove_cgroup(place)
 

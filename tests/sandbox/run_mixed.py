@@ -1,6 +1,6 @@
 """Judges thousands of programs, good and hostile, and prints what has piled up.
 
-Runs in an arena only: ``run_mixed.py OUTSIDE LEVEL RUNS``, as `run_hostile.py`; prints as JSON lines
+Runs in an arena only: ``run_mixed.py OUTSIDE LEVEL RUNS``, as `run_hostile.py`. The JSON lines are
 the footprint after the first runs, that after the last, and the verdicts that were wrong.
 """
 
