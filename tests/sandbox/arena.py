@@ -161,7 +161,7 @@ def _main(user: str, command: list[str]) -> int:
         return _UNAVAILABLE
     parents = list(_own_cgroups())
     os.environ[_NAME] = f"{_PREFIX}{os.getpid()}"
-    _remove_cgroups(parents)  # of those that were killed
+    _remove_cgroups(parents)
     try:
         _leave()
     except OSError as error:
@@ -308,11 +308,12 @@ def _enter_cgroups(cgroups: list[Path]) -> None:
 
 
 def _remove_cgroups(parents: list[Path]) -> None:
-    for parent in parents:
-        with contextlib.suppress(OSError):
-            for place in list(parent.glob(f"{_PREFIX}*")):
-                with contextlib.suppress(OSError):  # somebody else's, in use
-                    _remove_cgroup(place)
+    """Removes ours, and those of arenas that were killed."""
+    for place in [place for parent in parents for place in parent.glob(f"{_PREFIX}*")]:
+        owner = place.name.removeprefix(_PREFIX)
+        if owner == str(os.getpid()) or not os.path.exists(f"/proc/{owner}"):
+            with contextlib.suppress(OSError):
+                _remove_cgroup(place)
 
 
 def _remove_cgroup(place: Path) -> None:
