@@ -149,8 +149,9 @@ def _scratch() -> list[str]:
 def _own_cgroups() -> Iterable[Path]:
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers in ("memory", "pids", ""):
-            yield _CGROUPS / controllers / path.lstrip("/")
+        place = _CGROUPS / controllers / path.lstrip("/")
+        if controllers in ("memory", "pids", "") and (place / "cgroup.procs").exists():
+            yield place
 
 
 def _main(user: str, command: list[str]) -> int:
