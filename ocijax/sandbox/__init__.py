@@ -1,9 +1,17 @@
-"""Runs untrusted programs: `Sandbox`, its limits and results, and the data that comes back."""
+"""Runs untrusted programs: `Sandbox`, `Session`, their limits and results, the data they give."""
 
 from ocijax.sandbox.encoding import Digest, EncodingError, Opaque, digest
 from ocijax.sandbox.process import SandboxError
-from ocijax.sandbox.result import CallResult, ExecutionResult, Limits, Outcome, Status
+from ocijax.sandbox.result import (
+    CallResult,
+    ExecutionResult,
+    Limits,
+    Outcome,
+    Status,
+    TestResult,
+)
 from ocijax.sandbox.sandbox import Sandbox
+from ocijax.sandbox.session import Session
 
 __all__ = [
     "CallResult",
@@ -15,6 +23,8 @@ __all__ = [
     "Outcome",
     "Sandbox",
     "SandboxError",
+    "Session",
     "Status",
+    "TestResult",
     "digest",
 ]

@@ -1,13 +1,14 @@
 """Loads and runs a program in the process that was confined for it."""
 
+import ast
 import linecache
 import os
 import sys
 import traceback
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
-from encoding import ANSWER_BYTES, LATE_BYTES, PLAIN_TYPES, decode, encode
+from encoding import ANSWER_BYTES, LATE_BYTES, PLAIN_TYPES, decode, encode, frame, read_frame
 
 FILE = "<program>"
 _MESSAGE = 4096
@@ -17,11 +18,14 @@ _FRAMES = 10
 # To print half of a surrogate pair is no error of the program: it arrives escaped.
 sys.stdout.reconfigure(errors="backslashreplace")
 
+_write = os.write  # as it is before any program can have changed it
+_sources: set[str] = set()
 
-def run(program: str, channel: int) -> int:
+
+def run(channel: int, program: str) -> int:
     """Runs ``program`` as a script; returns its exit status, its traceback on standard error."""
     try:
-        exec(_compile(program), _module("__main__", program).__dict__)
+        exec(compiled(program, FILE), module("__main__").__dict__)
         return 0
     except SystemExit as stop:
         if stop.code is None or isinstance(stop.code, int):
@@ -29,33 +33,33 @@ def run(program: str, channel: int) -> int:
         print(stop.code, file=sys.stderr)
         return 1
     except BaseException as error:
-        _send(channel, _status(error), "")
+        send(channel, _status(error), "")
         print(describe(error), file=sys.stderr)
         return 1
 
 
-def call(program: str, function: str, inputs: list[bytes], value_bytes: int, channel: int) -> None:
+def call(channel: int, program: str, function: str, inputs: list[bytes], value_bytes: int) -> None:
     """Calls ``function`` on each input; writes a frame once loaded and one for each input.
 
-    A frame is eight bytes of length (big endian) and the encoding of a triple: ``ok``, the encoded
-    value, and whether it was of a plain type itself; or another status and the error in words.
+    A frame holds the encoding of a triple: ``ok``, the encoded value, and whether it was of a plain
+    type itself; or another status and the error in words.
     """
     try:
-        module = _module("program", program)
-        exec(_compile(program), module.__dict__)
-        entry = getattr(module, function)
+        loaded = module("program")
+        exec(compiled(program, FILE), loaded.__dict__)
+        entry = getattr(loaded, function)
         if not callable(entry):
             raise TypeError(f"{function} is a {type(entry).__name__}, not a function")
     except AttributeError as error:
         if error.__traceback__.tb_next is None:
-            _send(channel, "error", f"NameError: the program does not define {function}")
+            send(channel, "error", f"NameError: the program does not define {function}")
         else:
-            _send(channel, _status(error), describe(error))
+            send(channel, _status(error), describe(error))
         return
     except BaseException as error:
-        _send(channel, _status(error), describe(error))
+        send(channel, _status(error), describe(error))
         return
-    sent = _send(channel, "ok", encode(None))
+    sent = send(channel, "ok", encode(None))
     for data in inputs:
         try:
             limit = value_bytes if sent < ANSWER_BYTES else LATE_BYTES
@@ -63,19 +67,60 @@ def call(program: str, function: str, inputs: list[bytes], value_bytes: int, cha
             answer = ("ok", encode(value, limit), type(value) in PLAIN_TYPES)
         except BaseException as error:
             answer = (_status(error), describe(error))
-        sent += _send(channel, *answer)
+        sent += send(channel, *answer)
 
 
-def _module(name: str, program: str) -> ModuleType:
-    module = ModuleType(name)
-    sys.modules[name] = module
-    lines = program.splitlines(keepends=True)
-    linecache.cache[FILE] = (len(program), None, lines, FILE)
-    return module
+def session(channel: int) -> None:
+    """Executes the cells that come on standard input, in one namespace; answers each with a frame.
+
+    A cell is a frame of its number and its source. To the program standard input is empty.
+    """
+    cells = os.dup(0)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    namespace = module("__main__").__dict__
+    process = os.getpid()
+    while cell := read_frame(cells):
+        number, source = decode(cell)
+        answer = _execute(source, f"<cell {number}>", namespace)
+        if os.getpid() != process:
+            os._exit(0)  # a child that the cell forked and let run on
+        send(channel, *answer)
 
 
-def _compile(program: str) -> Any:
-    return compile(program, FILE, "exec", dont_inherit=True)
+def _execute(source: str, file: str, namespace: dict[str, Any]) -> tuple[str, bytes | str]:
+    """Executes a cell as notebooks do: the value of a last expression is shown."""
+    try:
+        keep_lines(source, file)
+        body = ast.parse(source, file).body
+        last = [body.pop()] if body and isinstance(body[-1], ast.Expr) else []
+        parts = [compiled(ast.Module(body, []), file)]
+        parts.append(compiled(ast.Interactive(last), file, "single"))
+        for part in parts:
+            exec(part, namespace)
+        return "ok", encode(None)
+    except BaseException as error:
+        return _status(error), describe(error)
+
+
+def module(name: str) -> ModuleType:
+    """Returns a new module, which can be imported by its name."""
+    sys.modules[name] = made = ModuleType(name)
+    return made
+
+
+def compiled(source: str | ast.AST, file: str, mode: str = "exec") -> CodeType:
+    """Compiles ``source``, whose lines tracebacks are to show."""
+    if isinstance(source, str):
+        keep_lines(source, file)
+    return compile(source, file, mode, dont_inherit=True)
+
+
+def keep_lines(source: str, file: str) -> None:
+    """Has tracebacks show the lines of ``source`` as those of ``file``."""
+    _sources.add(file)
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
 
 
 def _status(error: BaseException) -> str:
@@ -94,31 +139,34 @@ def describe(error: BaseException) -> str:
         message = "".join(traceback.format_exception_only(error)).rstrip("\n")
     except BaseException:
         lines, message = [], type(error).__name__
-    text = "".join(lines) + _cut(message, _MESSAGE)
-    return _cut(text.encode("utf-8", "backslashreplace").decode(), _TEXT)
+    text = "".join(lines) + cut(message, _MESSAGE)
+    return cut(text.encode("utf-8", "backslashreplace").decode(), _TEXT)
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
+    """Returns ``text`` without its middle where it is longer than ``limit``."""
     half = limit // 2
     return text if len(text) <= limit else f"{text[:half]} ... {text[-half:]}"
 
 
 def _program_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
     frames = [
-        (frame, line)
-        for frame, line in traceback.walk_tb(trace)
-        if frame.f_code.co_filename == FILE
+        (call, line)
+        for call, line in traceback.walk_tb(trace)
+        if call.f_code.co_filename in _sources
     ]
     return traceback.StackSummary.extract(iter(frames), lookup_lines=True)
 
 
-def _send(channel: int, status: str, content: bytes | str, plain: bool = True) -> int:
-    try:
-        sys.stdout.flush()
-    except Exception:
-        sys.stdout = None  # closed or replaced by the program: nothing to keep
-    frame = encode((status, content, plain))
-    data = memoryview(len(frame).to_bytes(8, "big") + frame)
+def send(channel: int, status: str, content: bytes | str, plain: bool = True) -> int:
+    """Writes an answer, after all that was printed; returns its length."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except Exception:
+            setattr(sys, name, None)  # closed or replaced by the program: nothing to keep
+    answer = encode((status, content, plain))
+    data = memoryview(frame(answer))
     while data:
-        data = data[os.write(channel, data) :]
-    return len(frame)
+        data = data[_write(channel, data) :]
+    return len(answer)

@@ -108,6 +108,21 @@ def encode(value: Any, limit: int | None = None) -> bytes:
     return bytes(out)
 
 
+def frame(data: bytes) -> bytes:
+    """Returns ``data`` as it goes through a pipe: after its length in eight bytes, big endian."""
+    return len(data).to_bytes(8, "big") + data
+
+
+def read_frame(descriptor: int) -> bytes:
+    """Waits for a frame and returns its data, less of it or none where the stream ends before."""
+    with open(descriptor, "rb", buffering=0, closefd=False) as stream:
+        length = int.from_bytes(stream.read(8), "big")
+        data = bytearray()
+        while len(data) < length and (part := stream.read(length - len(data))):
+            data += part
+    return bytes(data)
+
+
 def digest(value: Any) -> Digest:
     """Digests the canonical encoding, in which values that compare equal are written alike.
 

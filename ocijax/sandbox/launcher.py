@@ -26,10 +26,17 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import candidate
 import confinement
-from encoding import decode
+import testing
+from encoding import decode, read_frame
 
 del sys.path[0]
 
+ENTRIES = {
+    "run": candidate.run,
+    "call": candidate.call,
+    "session": candidate.session,
+    "test": testing.test,
+}
 DESCRIPTORS = 256
 MEMORY_SECONDS = 0.05
 
@@ -60,7 +67,7 @@ def _keep(stdin: int, stdout: int, stderr: int, results: int, control: int, stat
     confinement.expect_to_be_killed()
     os.setsid()
     try:
-        job = decode(_receive(control))
+        job = decode(read_frame(control))
         apart = job["isolation"] == "namespaces"
         if apart:  # the kernel ends the namespace with us; without one we must live to end it
             confinement.die_with_parent()
@@ -148,19 +155,10 @@ def _become_candidate(job: dict, proc: int, streams: tuple[int, ...], status: in
     sys.argv[:] = ["program"]
     sys.path += job["packages"]
     os.environ |= job["environment"]
-    if job["function"] is None:
-        sys.exit(candidate.run(job["program"], channel))
-    candidate.call(job["program"], job["function"], job["inputs"], job["value_bytes"], channel)
+    status = ENTRIES[job["entry"]](channel, **job["arguments"])
+    if status is not None:  # a script's, whose threads and exit handlers have their turn
+        sys.exit(status)
     os._exit(0)
-
-
-def _receive(control: int) -> bytes:
-    with open(control, "rb", buffering=0, closefd=False) as stream:
-        length = int.from_bytes(stream.read(8), "big")
-        data = bytearray()
-        while len(data) < length and (part := stream.read(length - len(data))):
-            data += part
-    return bytes(data)
 
 
 def _kill_descendants(proc: int) -> None:

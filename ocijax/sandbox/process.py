@@ -11,14 +11,14 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ocijax.errors import InputError
 from ocijax.sandbox.capture import Capture
-from ocijax.sandbox.encoding import ANSWER_BYTES, FRAME_BYTES, LATE_BYTES, encode
+from ocijax.sandbox.encoding import ANSWER_BYTES, FRAME_BYTES, LATE_BYTES, encode, frame
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _START_SECONDS = 60.0
@@ -134,6 +134,28 @@ def execute(
     Raises:
       SandboxError: the process could not be confined, so that the program never ran.
     """
+    with started(launcher, job, output_bytes=output_bytes, receive=receive, stdin=stdin) as run:
+        return run.watch(allowed, cancelled)
+
+
+@contextlib.contextmanager
+def started(
+    launcher: Launcher,
+    job: dict[str, Any],
+    *,
+    output_bytes: int,
+    receive: Callable[[bytes, Time], Time | None],
+    stdin: bytes | None = None,
+) -> Iterator["Run"]:
+    """Starts ``job``, to be watched; nothing of it is left on leaving the block.
+
+    Args:
+      launcher: see `execute`, as for all that is not named here.
+      job: see there.
+      output_bytes: see there.
+      receive: see there, but where ``stdin`` is left out, ``None`` has the watching pause.
+      stdin: what the program can read; left out, it stays open for `Run.send`.
+    """
     mine, theirs = _open_pipes()
     try:
         launcher.send(theirs)
@@ -142,9 +164,10 @@ def execute(
         raise SandboxError(f"cannot start the sandbox's launcher: {error}") from None
     finally:
         _close(theirs)
-    run = _Run(mine, job, stdin, output_bytes, receive, cancelled)
+    run = Run(mine, job, stdin, output_bytes, receive)
     try:
-        return run.watch(allowed)
+        yield run
+        run.end()
     finally:
         run.close()
 
@@ -167,25 +190,24 @@ def _close(descriptors: list[int]) -> None:
         os.close(descriptor)
 
 
-class _Run:
+class Run:
     """The descriptors of one job and what has come through them."""
 
-    def __init__(self, descriptors, job, stdin, output_bytes, receive, cancelled):
+    def __init__(self, descriptors, job, stdin, output_bytes, receive):
         self._stdin, self._stdout, self._stderr, self._results, self._control, self._status = (
             descriptors
         )
-        body = encode(job)
+        self._open = set(descriptors)
+        self._stays = stdin is None
+        self._resting = False
         self._outgoing = {
-            self._stdin: memoryview(stdin),
-            self._control: memoryview(len(body).to_bytes(8, "big") + body),
+            self._stdin: memoryview(stdin or b""),
+            self._control: memoryview(frame(encode(job))),
         }
-        self._captures = {
-            self._stdout: Capture(output_bytes),
-            self._stderr: Capture(output_bytes),
-        }
-        self._flood = _FLOOD * output_bytes
+        self._output_bytes = output_bytes
+        self._captures = self._new_captures()
         self._receive = receive
-        self._cancelled = cancelled
+        self._cancelled: int | None = None
         self._frames = bytearray()
         self._received = 0
         self._report = bytearray()
@@ -197,28 +219,65 @@ class _Run:
         self._selector = selectors.DefaultSelector()
         for descriptor in self._outgoing:
             self._selector.register(descriptor, selectors.EVENT_WRITE)
-        for descriptor in (*self._captures, self._results, self._status, cancelled):
+        for descriptor in (*self._captures, self._results, self._status):
             self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def _new_captures(self) -> dict[int, Capture]:
+        return {stream: Capture(self._output_bytes) for stream in (self._stdout, self._stderr)}
 
     def close(self) -> None:
         """Closes every descriptor still open, which also has the process killed."""
-        open_ones = set(self._selector.get_map())
-        for key in list(open_ones - {self._cancelled}):
-            self._drop(key)
+        for descriptor in list(self._open):
+            self._drop(descriptor)
         self._selector.close()
-        if self._control is not None:
-            os.close(self._control)
 
-    def watch(self, allowed: Time) -> Ending:
-        """Serves the process until it has ended."""
+    def end(self) -> None:
+        """Has the process killed where it has not ended, and waits until nothing of it is left."""
+        if self._status in self._open:
+            self._kill("done")
+            self._resting = False
+            self._serve_on()
+
+    def alive(self) -> bool:
+        """Returns whether the process still runs, having read what came since it was watched."""
+        self._serve_ready(0.0)
+        return self._cause is None and self._status in self._open
+
+    def send(self, data: bytes) -> None:
+        """Adds ``data`` to what the program can read."""
+        self._outgoing[self._stdin] = memoryview(data)
+        if self._stdin not in self._selector.get_map():
+            self._selector.register(self._stdin, selectors.EVENT_WRITE)
+
+    def take_output(self) -> tuple[str, str]:
+        """Returns what was printed to stdout and stderr since it was last taken."""
+        for descriptor in self._captures:
+            if descriptor in self._open:
+                self._read(descriptor)  # as much as a pipe holds
+        captures, self._captures = self._captures, self._new_captures()
+        return captures[self._stdout].text(), captures[self._stderr].text()
+
+    def watch(self, allowed: Time, cancelled: int) -> Ending | None:
+        """Serves the process until it has ended; ``None`` where the watching has paused before."""
         self._allowed = allowed
-        while self._status in self._selector.get_map():
-            wait = max(0.0, self._deadline - time.monotonic())
-            ready = [key.fd for key, _ in self._selector.select(wait)]
-            ready.sort(key=self._status.__ne__)  # that it started is known before what it answers
-            for descriptor in ready:
-                if descriptor in self._selector.get_map():
-                    self._serve(descriptor)
+        self._resting = False
+        if self._began is not None:
+            self._last = self._now()
+            self._began = self._last.wall
+            self._deadline = self._next_deadline()
+        self._cancelled = cancelled
+        self._selector.register(cancelled, selectors.EVENT_READ)
+        self._serve_on()
+        if cancelled in self._selector.get_map():
+            self._selector.unregister(cancelled)
+        ending = None if self._resting else self._ending()
+        return None if self._resting else ending  # what it answered last may be read at its end
+
+    def _serve_on(self) -> None:
+        while self._status in self._open and not self._resting:
+            ready = self._serve_ready(max(0.0, self._deadline - time.monotonic()))
+            if self._resting:
+                return
             late = time.monotonic() - self._deadline
             # A frame on its way was in time: it is we who are slow to read it.
             if late >= (_TRANSFER_SECONDS if self._results in ready else 0.0):
@@ -226,7 +285,14 @@ class _Run:
                     self._deadline = self._next_deadline()
                 if self._deadline <= time.monotonic():
                     self._expire()
-        return self._ending()
+
+    def _serve_ready(self, wait: float) -> list[int]:
+        ready = [key.fd for key, _ in self._selector.select(wait)]
+        ready.sort(key=self._status.__ne__)  # that it started is known before what it answers
+        for descriptor in ready:
+            if descriptor in self._selector.get_map():
+                self._serve(descriptor)
+        return ready
 
     def _serve(self, descriptor: int) -> None:
         if descriptor in self._outgoing:
@@ -248,8 +314,8 @@ class _Run:
         self._outgoing[descriptor] = data
         if data:
             return
-        if descriptor == self._control:
-            self._selector.unregister(descriptor)  # stays open: closing it kills
+        if descriptor == self._control or self._stays:
+            self._selector.unregister(descriptor)  # stays open: closing control kills
         else:
             self._drop(descriptor)
 
@@ -268,7 +334,7 @@ class _Run:
             self._collect(data)
         else:
             self._captures[descriptor].add(data)
-            if self._captures[descriptor].total > self._flood:
+            if self._captures[descriptor].total > _FLOOD * self._output_bytes:
                 self._kill("output")
 
     def _collect(self, data: bytes) -> None:
@@ -284,15 +350,17 @@ class _Run:
             if len(self._frames) < 8 + length:
                 return
             self._received += length
-            frame = bytes(self._frames[8 : 8 + length])
+            answer = bytes(self._frames[8 : 8 + length])
             del self._frames[: 8 + length]
             now = self._now()
             if self._began is None:
                 self._last = now
             passed = Time(now.wall - self._last.wall, now.cpu - self._last.cpu)
-            allowed = self._receive(frame, passed)
+            allowed = self._receive(answer, passed)
             if allowed is None:
-                self._kill("done")
+                self._resting = self._stays
+                if not self._stays:
+                    self._kill("done")
                 return
             self._allowed = allowed
             self._last = Time(time.monotonic(), now.cpu)
@@ -334,22 +402,19 @@ class _Run:
     def _kill(self, cause: Cause) -> None:
         if self._cause is None:
             self._cause = cause
-            if self._control in self._selector.get_map():
-                self._selector.unregister(self._control)
-            os.close(self._control)
-            self._control = None
+            self._drop(self._control)
             self._deadline = time.monotonic() + _END_SECONDS
 
     def _drop(self, descriptor: int) -> None:
-        self._selector.unregister(descriptor)
-        if descriptor == self._control:
-            self._control = None
+        if descriptor in self._selector.get_map():
+            self._selector.unregister(descriptor)
+        self._open.remove(descriptor)
         os.close(descriptor)
 
     def _ending(self) -> Ending:
         ended = time.monotonic()
         for descriptor in (self._results, *self._captures):
-            while descriptor in self._selector.get_map() and self._pending(descriptor):
+            while descriptor in self._open and self._pending(descriptor):
                 self._read(descriptor)
         lines = self._report.decode("utf-8", "backslashreplace").splitlines()
         refusals = [line for line in lines if line.startswith("refused ")]

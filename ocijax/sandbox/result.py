@@ -37,10 +37,12 @@ class ExecutionResult:
         ``memory``, ``output`` (printed too much), ``killed`` (by a signal), ``refused``.
       stdout: head and tail of what was printed, undecodable bytes escaped.
       stderr: likewise; the traceback is here.
-      exit_code: of the process, ``None`` where a signal ended it.
+      exit_code: of the process, ``None`` where a signal ended it, or where it is a session's and
+        goes on.
       signal: number of that signal, or ``None``.
       wall_seconds: from start to end.
       isolation: the level in force, ``namespaces`` or ``limits``.
+      restarted: whether all that earlier cells of the session had made was lost before this one.
     """
 
     status: Status
@@ -50,6 +52,7 @@ class ExecutionResult:
     signal: int | None
     wall_seconds: float
     isolation: str
+    restarted: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,3 +91,31 @@ class CallResult:
     load: Outcome
     stdout: str
     isolation: str
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """Tests run around a program in the program's own process.
+
+    Attributes:
+      status: ``ok`` where every test was run, at least one, and none failed; else why not.
+      failures: of each test that failed, what it said; or why the tests did not come to their end.
+      stdout: head and tail of what was printed.
+      stderr: likewise.
+      wall_seconds: from start to end.
+      isolation: as in `ExecutionResult`.
+      promise: what a pass is worth: ``in-process`` says that a program could have forged it.
+    """
+
+    status: Status
+    failures: tuple[str, ...]
+    stdout: str
+    stderr: str
+    wall_seconds: float
+    isolation: str
+    promise: Literal["in-process"] = "in-process"
+
+    @property
+    def passed(self) -> bool:
+        """Whether every test was run, at least one, and none failed."""
+        return self.status == "ok"

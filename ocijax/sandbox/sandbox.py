@@ -1,28 +1,28 @@
 """Runs programs that nobody has read, in processes that can do nothing but compute."""
 
+import contextlib
 import importlib.util
 import math
 import os
+import secrets
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from ocijax.errors import InputError
-from ocijax.sandbox.encoding import FRAME_BYTES, LATE_BYTES, EncodingError, Opaque, decode, encode
+from ocijax.sandbox.encoding import FRAME_BYTES, Opaque, decode, encode
 from ocijax.sandbox.interruption import interruptible
-from ocijax.sandbox.process import Ending, Launcher, Time, execute
-from ocijax.sandbox.result import CallResult, ExecutionResult, Limits, Outcome, Status
+from ocijax.sandbox.process import Ending, Launcher, Run, Time, execute, started
+from ocijax.sandbox.report import GARBLED, end_status, end_text, outcome
+from ocijax.sandbox.result import CallResult, ExecutionResult, Limits, Outcome, TestResult
 
-_ERROR_CHARACTERS = 32 << 10
-_STATUSES = ("ok", "error", "memory")
-
+_VERDICT_BYTES = 3 << 20
 
 class Sandbox:
     """Runs programs, each in a process of its own, as many at a time as there are cores.
@@ -75,14 +75,14 @@ class Sandbox:
           SandboxError: the host cannot isolate it.
           InputError: a file's path leads out of the working directory.
         """
-        job = self._job(program, files=files or {})
+        job = self._job("run", files, program=program)
         ending = await self._execute(
             job,
             stdin=stdin.encode("utf-8", "surrogatepass"),
             allowed=Time(self.limits.wall_seconds),
             receive=(claim := _Claim(self.limits.wall_seconds)).receive,
         )
-        status = _end_status(ending)
+        status = end_status(ending)
         if status == "error" and claim.status == "memory":
             status = "memory"
         return ExecutionResult(
@@ -128,7 +128,8 @@ class Sandbox:
             wall_seconds = self.limits.wall_seconds
         wall, cpu = (_for_each(inputs, seconds) for seconds in (wall_seconds, cpu_seconds))
         job = self._job(
-            program,
+            "call",
+            program=program,
             function=function,
             inputs=_encode_inputs(inputs),
             value_bytes=min(value_bytes, FRAME_BYTES),
@@ -139,13 +140,49 @@ class Sandbox:
         )
         return answers.result(ending, self.isolation)
 
-    def _job(
+    async def test(
         self,
         program: str,
-        function: str | None = None,
-        inputs: Sequence[bytes] = (),
-        value_bytes: int = FRAME_BYTES,
+        tests: str,
+        entry_point: str | None = None,
         files: dict[str, str | bytes] | None = None,
+    ) -> TestResult:
+        """Runs ``tests``, which are Python themselves, around ``program`` in its own process.
+
+        For tests that no table of inputs and outputs can hold, and with a weaker promise than
+        `call`, which compares outside of that process and covers HumanEval(+) and MBPP(+) wholly:
+        prefer that wherever it will do. Here a program does not pass by ending early, by what it
+        prints or writes into its descriptors, or by changing built-in functions or `unittest`.
+        But values compare as they define it themselves (an ``__eq__`` that always holds passes),
+        and a program that sets out to can find the tests and forge what they say.
+
+        The program is a module named ``program``. The tests see its names as if they stood below
+        it, but of those that are built-in ones only ``entry_point``. Tests are the methods of the
+        ``unittest.TestCase`` classes that they define, a function ``check`` that is given the
+        function named ``entry_point``, and every ``assert`` reached.
+
+        Args:
+          program: Python source.
+          tests: Python source.
+          entry_point: name of the function under test.
+          files: contents by relative path, there when it starts.
+
+        Raises:
+          SandboxError: the host cannot isolate it.
+          InputError: a file's path leads out of the working directory.
+        """
+        token = secrets.token_bytes(16)
+        job = self._job(
+            "test", files, program=program, tests=tests, entry_point=entry_point, token=token
+        )
+        verdict = _Verdict(token)
+        ending = await self._execute(
+            job, stdin=b"", allowed=Time(self.limits.wall_seconds), receive=verdict.receive
+        )
+        return verdict.result(ending, self.isolation)
+
+    def _job(
+        self, entry: str, files: dict[str, str | bytes] | None = None, **arguments
     ) -> dict[str, Any]:
         contents = {
             _inside(path): content.encode() if isinstance(content, str) else content
@@ -153,10 +190,8 @@ class Sandbox:
         }
         limits = self.limits
         return {
-            "program": program,
-            "function": function,
-            "inputs": list(inputs),
-            "value_bytes": value_bytes,
+            "entry": entry,
+            "arguments": arguments,
             "files": contents,
             "isolation": self.isolation,
             "limits": (
@@ -179,9 +214,32 @@ class Sandbox:
     def _execute_in_thread(
         self, job: dict[str, Any], arguments: dict[str, Any], cancelled: int
     ) -> Ending:
-        arguments |= {"output_bytes": self.limits.output_bytes, "cancelled": cancelled}
+        with self._placed(job) as placed:
+            return execute(
+                self._launcher,
+                placed,
+                output_bytes=self.limits.output_bytes,
+                cancelled=cancelled,
+                **arguments,
+            )
+
+    @contextlib.contextmanager
+    def _session(self, receive: Callable[[bytes, Time], None]) -> Iterator[Run]:
+        """A process that executes the cells it is sent, each answer going to ``receive``."""
+        with (
+            self._placed(self._job("session")) as job,
+            started(
+                self._launcher, job, output_bytes=self.limits.output_bytes, receive=receive
+            ) as run,
+        ):
+            yield run
+
+    @contextlib.contextmanager
+    def _placed(self, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """``job`` with the directories of the host that it needs, which are gone afterwards."""
         if self.isolation == "namespaces":
-            return execute(self._launcher, job, **arguments)
+            yield job
+            return
         directory = tempfile.mkdtemp(prefix="sandbox-")
         try:
             for path, target in self._packages.items():
@@ -191,9 +249,7 @@ class Sandbox:
             scratch = f"{directory}/scratch"
             os.mkdir(scratch, 0o700)
             packages = [directory + path for path in job["packages"]]
-            return execute(
-                self._launcher, job | {"scratch": scratch, "packages": packages}, **arguments
-            )
+            yield job | {"scratch": scratch, "packages": packages}
         finally:
             _remove(directory)
 
@@ -206,7 +262,7 @@ class _Claim:
         self._left = wall_seconds
 
     def receive(self, frame: bytes, passed: Time) -> Time:
-        self.status = _outcome(frame, passed).status
+        self.status = outcome(frame, passed).status
         self._left -= passed.wall
         return Time(self._left)
 
@@ -222,21 +278,21 @@ class _Answers:
         self._outcomes: list[Outcome] = []
 
     def receive(self, frame: bytes, passed: Time) -> Time | None:
-        outcome = _outcome(frame, passed, self._value_bytes)
+        answer = outcome(frame, passed, self._value_bytes)
         if self._load is None:
-            self._load = outcome
-            if outcome.status != "ok":
+            self._load = answer
+            if answer.status != "ok":
                 return None
         else:
-            self._outcomes.append(outcome)
-            if self._stop is not None and self._stop(len(self._outcomes) - 1, outcome):
+            self._outcomes.append(answer)
+            if self._stop is not None and self._stop(len(self._outcomes) - 1, answer):
                 return None
         reached = len(self._outcomes)
         return self._allowed[reached] if reached < len(self._allowed) else None
 
     def result(self, ending: Ending, isolation: str) -> CallResult:
         if ending.cause != "done":
-            last = Outcome(_end_status(ending, "error"), None, _end_text(ending))
+            last = Outcome(end_status(ending, "error"), None, end_text(ending))
             if self._load is None:
                 self._load = last
             else:
@@ -245,50 +301,26 @@ class _Answers:
         return CallResult(tuple(self._outcomes), load, ending.stdout, isolation)
 
 
-def _outcome(frame: bytes, passed: Time, value_bytes: int = 0) -> Outcome:
-    """Reads one frame, which may be anything: the candidate's process can write there.
+class _Verdict:
+    """What the tests in a program's process said; that they all were run, the token shows."""
 
-    A value takes many times its encoding, so none longer than asked for is decoded.
-    """
-    try:
-        status, content, plain = decode(frame)
-        if status == "ok" and len(content) > max(value_bytes, LATE_BYTES):
-            raise EncodingError("longer than it may be")
-        if status not in _STATUSES or not isinstance(content, bytes if status == "ok" else str):
-            raise EncodingError("no such answer")
-        if status == "ok":
-            return Outcome("ok", decode(content), "", passed.wall, passed.cpu, plain is True)
-    except (ValueError, TypeError) as error:
-        status, content = "error", f"unreadable answer ({error})"
-    text = content[:_ERROR_CHARACTERS].encode("utf-8", "backslashreplace").decode()
-    return Outcome(status, None, text, passed.wall, passed.cpu)
+    def __init__(self, token: bytes):
+        self._token = token
+        self._failures: tuple[str, ...] | None = None
 
+    def receive(self, frame: bytes, passed: Time) -> None:
+        self._failures = (GARBLED,)
+        match outcome(frame, passed, _VERDICT_BYTES).value:
+            case (token, [*failures]) if token == self._token:
+                self._failures = tuple(map(str, failures))
 
-def _end_status(ending: Ending, success: Status = "ok") -> Status:
-    if ending.cause == "exit":
-        return "error" if ending.number else success
-    if ending.cause == "signal":
-        return "timeout" if ending.number == signal.SIGXCPU else "killed"
-    return ending.cause if ending.cause in ("timeout", "output", "memory") else "error"
-
-
-def _end_text(ending: Ending) -> str:
-    if ending.cause == "exit":
-        return f"the program ended its process with exit status {ending.number}"
-    if ending.cause == "signal":
-        if ending.number == signal.SIGXCPU:
-            return "the program used up its CPU time"
-        try:
-            name = signal.Signals(ending.number).name
-        except ValueError:
-            name = str(ending.number)
-        return f"the program's process was ended by signal {name}"
-    return {
-        "timeout": "the program ran out of time",
-        "output": "the program printed too much",
-        "memory": "the program and the processes it started used up their memory",
-        "garbled": "the program wrote into the channel of its answers",
-    }[ending.cause]
+    def result(self, ending: Ending, isolation: str) -> TestResult:
+        status, failures = "error", self._failures
+        if failures is None:
+            status, failures = end_status(ending, "error"), (end_text(ending),)
+        elif not failures:
+            status = "ok"
+        return TestResult(status, failures, ending.stdout, ending.stderr, ending.seconds, isolation)
 
 
 def _for_each(inputs: Sequence[Any], seconds: float | Sequence[float]) -> Sequence[float]:
