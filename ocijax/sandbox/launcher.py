@@ -101,9 +101,9 @@ def _keep(stdin: int, stdout: int, stderr: int, results: int, control: int, stat
         os.waitpid(child, 0)  # returns when its whole namespace has ended
     else:
         pid, ended = os.waitpid(child, os.WNOHANG)
+        _kill_descendants(proc)  # before telling, which fails where nobody listens any more
         if pid:
             _tell_end(status, ended)
-        _kill_descendants(proc)
     os._exit(0)
 
 

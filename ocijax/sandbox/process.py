@@ -240,7 +240,8 @@ class Run:
 
     def alive(self) -> bool:
         """Returns whether the process still runs, having read what came since it was watched."""
-        self._serve_ready(0.0)
+        while self._status in self._serve_ready(0.0):
+            pass
         return self._cause is None and self._status in self._open
 
     def send(self, data: bytes) -> None:

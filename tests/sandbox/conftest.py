@@ -3,7 +3,7 @@ import textwrap
 
 import pytest
 
-from ocijax.sandbox import Limits, Sandbox, SandboxError
+from ocijax.sandbox import Limits, Sandbox, SandboxError, Session
 
 SMALL = Limits(
     wall_seconds=3.0,
@@ -30,6 +30,20 @@ class Runner:
     def call(self, program, inputs, **arguments):
         program = textwrap.dedent(program)
         return asyncio.run(self.sandbox.call(program, "f", inputs, **arguments))
+
+    def test(self, program, tests, entry_point=None, **arguments):
+        programs = map(textwrap.dedent, (program, tests))
+        return asyncio.run(self.sandbox.test(*programs, entry_point, **arguments))
+
+    def cells(self, *cells, **settings):
+        """What a session gives for each of ``cells``."""
+
+        async def execute():
+            settings.setdefault("limits", SMALL)
+            async with Session(isolation=self.sandbox.isolation, **settings) as session:
+                return [await session.execute(textwrap.dedent(cell)) for cell in cells]
+
+        return asyncio.run(execute())
 
     def value(self, program, *arguments):
         """What ``f(*arguments)`` gives; fails the test where it gives nothing."""
