@@ -246,7 +246,7 @@ class Run:
 
     def send(self, data: bytes) -> None:
         """Adds ``data`` to what the program can read."""
-        self._outgoing[self._stdin] = memoryview(data)
+        self._outgoing[self._stdin] = memoryview(bytes(self._outgoing[self._stdin]) + data)
         if self._stdin not in self._selector.get_map():
             self._selector.register(self._stdin, selectors.EVENT_WRITE)
 

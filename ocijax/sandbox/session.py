@@ -49,8 +49,8 @@ class Session:
         self._thread = ThreadPoolExecutor(1, "session")
         self._turn = asyncio.Lock()
         self._answer = _Answer()
-        self._process = contextlib.ExitStack()
-        self._close = weakref.finalize(self, self._process.close)
+        self._resources = contextlib.ExitStack()
+        self._close = weakref.finalize(self, self._resources.close)
         self._run: Run | None = None
         self._cells = 0
 
@@ -126,11 +126,11 @@ class Session:
 
     def _start(self) -> None:
         self._end()
-        self._run = self._process.enter_context(self._sandbox._session(self._answer.receive))
+        self._run = self._resources.enter_context(self._sandbox._session(self._answer.receive))
 
     def _end(self) -> None:
         self._run = None
-        self._process.close()
+        self._resources.close()
 
 
 class _Answer:

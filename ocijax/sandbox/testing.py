@@ -10,6 +10,7 @@ import builtins
 import importlib
 import itertools
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -37,15 +38,10 @@ def _failures(program: str, tests: str, entry_point: str | None) -> list[str]:
     try:
         loaded = _load(program)
         names = _visible(loaded, entry_point)
-        for name in filter(_of_unittest, list(sys.modules)):
-            del sys.modules[name]
-        sys.modules.update(ours)
-        space = module("tests").__dict__
-        space |= names | {name: ours[name] for name in ("unittest",) if ours}
-        held = itertools.count()
-        space[_HELD] = held.__next__
-        keep_lines(tests, _TESTS_FILE)
-        exec(compiled(_Counting().visit(ast.parse(tests, _TESTS_FILE)), _TESTS_FILE), space)
+        if ours:
+            _put_back(ours)
+            names["unittest"] = ours["unittest"]  # also where the program alone imports it
+        space, held = _execute(tests, names)
         failures, succeeded = _run_cases(ours["unittest"], space) if ours else ([], 0)
         check = space.get("check")
         if entry_point is not None and check is not None and check is not names.get("check"):
@@ -65,6 +61,12 @@ def _take_unittest() -> dict[str, ModuleType]:
     unittest = importlib.import_module("unittest")
     unittest.main = lambda *_, **__: None  # the cases are run here, whatever the file ends with
     return {name: sys.modules.pop(name) for name in filter(_of_unittest, list(sys.modules))}
+
+
+def _put_back(ours: dict[str, ModuleType]) -> None:
+    for name in filter(_of_unittest, list(sys.modules)):
+        del sys.modules[name]
+    sys.modules.update(ours)
 
 
 def _of_unittest(name: str) -> bool:
@@ -88,6 +90,17 @@ def _visible(loaded: ModuleType, entry_point: str | None) -> dict[str, Any]:
         for name, value in loaded.__dict__.items()
         if name == entry_point or not (name.startswith("__") or hasattr(builtins, name))
     }
+
+
+def _execute(tests: str, names: dict[str, Any]) -> tuple[dict[str, Any], Iterator[int]]:
+    """Executes the tests' file; returns what it defines, and the count of asserts that held."""
+    space = module("tests").__dict__
+    held = itertools.count()
+    space |= names | {_HELD: held.__next__}
+    keep_lines(tests, _TESTS_FILE)
+    tree = _Counting().visit(ast.parse(tests, _TESTS_FILE))
+    exec(compiled(tree, _TESTS_FILE), space)
+    return space, held
 
 
 class _Counting(ast.NodeTransformer):
