@@ -25,6 +25,7 @@ import typing  # noqa: F401
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import candidate
+import command
 import confinement
 import testing
 from encoding import decode, read_frame
@@ -140,7 +141,8 @@ def _become_candidate(job: dict, proc: int, streams: tuple[int, ...], status: in
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             with open(path, "wb") as file:
                 file.write(content)
-        confinement.set_limits(*job["limits"], DESCRIPTORS)
+        if job["command"] is None:  # the processes that it starts have limits of their own
+            confinement.set_limits(*job["limits"], DESCRIPTORS)
     except OSError as error:
         _tell(status, f"refused {error.strerror or error}")
         os._exit(1)
@@ -152,6 +154,8 @@ def _become_candidate(job: dict, proc: int, streams: tuple[int, ...], status: in
         os.dup2(100 + target, target, inheritable=target < 3)
     os.closerange(len(streams), DESCRIPTORS)
     channel = len(streams) - 1
+    if job["command"] is not None:
+        command.run(job["command"], channel, DESCRIPTORS)
     sys.argv[:] = ["program"]
     sys.path += job["packages"]
     os.environ |= job["environment"]

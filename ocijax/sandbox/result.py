@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 Status = Literal["ok", "error", "timeout", "memory", "output", "killed", "refused"]
 
+Stage = Literal["compile", "run"]
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -18,6 +20,8 @@ class Limits:
       processes: processes and threads of the candidate.
       output_bytes: kept of stdout, and of stderr: head and tail. A program that prints 1024 times
         as much is stopped.
+      compile_seconds: wall-clock time of compiling, for languages that need it; compilers have the
+        same memory as programs, and more files and processes.
     """
 
     wall_seconds: float = 10.0
@@ -26,6 +30,7 @@ class Limits:
     file_bytes: int = 64 << 20
     processes: int = 64
     output_bytes: int = 64 << 10
+    compile_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,10 @@ class ExecutionResult:
       exit_code: of the process, ``None`` where a signal ended it, or where it is a session's and
         goes on.
       signal: number of that signal, or ``None``.
-      wall_seconds: from start to end.
+      wall_seconds: from start to end of the stage.
       isolation: the level in force, ``namespaces`` or ``limits``.
       restarted: whether all that earlier cells of the session had made was lost before this one.
+      stage: that it ended in; where compiling failed, ``stderr`` is what the compiler said.
     """
 
     status: Status
@@ -53,6 +59,7 @@ class ExecutionResult:
     wall_seconds: float
     isolation: str
     restarted: bool = False
+    stage: Stage = "run"
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,18 @@ from typing import Any, Literal
 from ocijax.errors import InputError
 from ocijax.sandbox.encoding import FRAME_BYTES, Opaque, decode, encode
 from ocijax.sandbox.interruption import interruptible
+from ocijax.sandbox.languages import PYTHON, Language, Toolchain, find
 from ocijax.sandbox.process import Ending, Launcher, Run, Time, execute, started
 from ocijax.sandbox.report import GARBLED, end_status, end_text, outcome
-from ocijax.sandbox.result import CallResult, ExecutionResult, Limits, Outcome, TestResult
+from ocijax.sandbox.result import (
+    CallResult,
+    ExecutionResult,
+    Limits,
+    Outcome,
+    Stage,
+    Status,
+    TestResult,
+)
 
 _VERDICT_BYTES = 3 << 20
 
@@ -62,37 +71,51 @@ class Sandbox:
         self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "sandbox")
 
     async def run(
-        self, program: str, stdin: str = "", files: dict[str, str | bytes] | None = None
+        self,
+        program: str,
+        stdin: str = "",
+        files: dict[str, str | bytes] | None = None,
+        language: str = PYTHON,
     ) -> ExecutionResult:
         """Runs ``program`` as a script, to its end or its limits.
 
+        Programs of other languages than Python are compiled first where they need it, confined
+        likewise. Where a runtime manages its memory itself (Go, Java, JavaScript) the limit is on
+        what is resident, and its own threads come on top of the limit of processes.
+
         Args:
-          program: Python source.
+          program: source text.
           stdin: what it can read.
           files: contents by relative path, there when it starts.
+          language: one of `ocijax.sandbox.languages.available`.
 
         Raises:
           SandboxError: the host cannot isolate it.
-          InputError: a file's path leads out of the working directory.
+          InputError: a file's path leads out of the working directory or is that of the program,
+            or the language's tools are not on this host.
         """
-        job = self._job("run", files, program=program)
+        if language == PYTHON:
+            job = self._job("run", files, program=program)
+            script = _Script(self.limits)
+        else:
+            toolchain = find(language)
+            job = self._command_job(toolchain, program, files or {})
+            script = _Script(self.limits, toolchain.language)
         ending = await self._execute(
             job,
             stdin=stdin.encode("utf-8", "surrogatepass"),
-            allowed=Time(self.limits.wall_seconds),
-            receive=(claim := _Claim(self.limits.wall_seconds)).receive,
+            allowed=script.allowed,
+            receive=script.receive,
         )
-        status = end_status(ending)
-        if status == "error" and claim.status == "memory":
-            status = "memory"
         return ExecutionResult(
-            status=status,
+            status=script.status(ending),
             stdout=ending.stdout,
             stderr=ending.stderr,
             exit_code=ending.number if ending.cause == "exit" else None,
             signal=ending.number if ending.cause == "signal" else None,
-            wall_seconds=ending.seconds,
+            wall_seconds=ending.seconds - script.compile_seconds,
             isolation=self.isolation,
+            stage=script.stage,
         )
 
     async def call(
@@ -205,6 +228,21 @@ class Sandbox:
             "packages": ["/packages"] if self._packages else [],
             "environment": {"OMP_NUM_THREADS": "1"} if self._packages else {},
             "scratch_bytes": limits.file_bytes + sum(map(len, contents.values())),
+            "command": None,
+        }
+
+    def _command_job(
+        self, toolchain: Toolchain, program: str, files: dict[str, str | bytes]
+    ) -> dict[str, Any]:
+        source = toolchain.source(program)
+        if source in map(_inside, files):
+            raise InputError(f"file {source!r}: the program itself is called so: rename the file")
+        job = self._job("", files=files | {source: program.encode("utf-8", "surrogatepass")})
+        return job | {
+            "command": toolchain.command(program, self.limits),
+            "visible": toolchain.visible,
+            "mounted": {},
+            "scratch_bytes": job["scratch_bytes"] + toolchain.language.build_bytes,
         }
 
     async def _execute(self, job: dict[str, Any], **arguments) -> Ending:
@@ -254,17 +292,39 @@ class Sandbox:
             _remove(directory)
 
 
-class _Claim:
-    """What a script's process says about its end; that wins it no time."""
+class _Script:
+    """What the process of a script says about itself, which wins it no time but the compiler's.
 
-    def __init__(self, wall_seconds: float):
-        self.status = ""
-        self._left = wall_seconds
+    Attributes:
+      stage: that it is in.
+      allowed: time for the first stage.
+      compile_seconds: that compiling took, once it is over.
+    """
+
+    def __init__(self, limits: Limits, language: Language | None = None):
+        self.stage: Stage = "compile" if language and language.compile else "run"
+        self.allowed = Time(
+            limits.compile_seconds if self.stage == "compile" else limits.wall_seconds
+        )
+        self.compile_seconds = 0.0
+        self._left = limits.wall_seconds
+        self._exhausted = language.exhausted if language else ()
+        self._claim = ""
 
     def receive(self, frame: bytes, passed: Time) -> Time:
-        self.status = outcome(frame, passed).status
-        self._left -= passed.wall
+        if self.stage == "compile":
+            self.stage = "run"
+            self.compile_seconds = passed.wall
+        else:
+            self._claim = outcome(frame, passed).status
+            self._left -= passed.wall
         return Time(self._left)
+
+    def status(self, ending: Ending) -> Status:
+        status = end_status(ending)
+        if status in ("error", "killed") and any(map(ending.stderr.__contains__, self._exhausted)):
+            return "memory"
+        return "memory" if status == "error" and self._claim == "memory" else status
 
 
 class _Answers:
