@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 
 import confinement
@@ -10,6 +9,7 @@ from encoding import encode, frame
 
 _LOG = "compiler.log"
 _NOT_STARTED = 127
+_CHUNK = 1 << 16
 
 
 def run(command: dict, channel: int, descriptors: int) -> None:
@@ -33,7 +33,8 @@ def run(command: dict, channel: int, descriptors: int) -> None:
             if ended != 0:
                 log.seek(0)
                 with contextlib.suppress(OSError), open(2, "wb", closefd=False) as stderr:
-                    shutil.copyfileobj(log, stderr)
+                    while part := log.read(_CHUNK):
+                        stderr.write(part)
                 _end(ended)
         os.write(channel, frame(encode(None)))
     _end(_execute(command["run"], environment, (0, 1, 2), descriptors))

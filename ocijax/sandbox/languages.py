@@ -240,10 +240,8 @@ def find(name: str) -> Toolchain:
     if name not in LANGUAGES:
         raise InputError(f"language {name!r}: choose from {', '.join((PYTHON, *LANGUAGES))}")
     language = LANGUAGES[name]
-    tools = {tool: _find_tool(language, tool) for tool in language.tools}
-    shown = [
-        tools[tool].root if part else tools[tool].path for tool, part in language.tools.items()
-    ]
+    tools = {executable: _find_tool(language, executable) for executable in language.tools}
+    shown = [tool.root if language.tools[key] else tool.path for key, tool in tools.items()]
     for pattern in (*language.visible, _ALTERNATIVES):
         shown += sorted(glob.glob(pattern))
     visible = tuple(dict.fromkeys(path for path in shown if not f"{path}/".startswith("/usr/")))
