@@ -43,6 +43,7 @@ def run(command: dict, channel: int, descriptors: int) -> None:
 def _execute(step: dict, environment: dict, streams: tuple[int, ...], descriptors: int) -> int:
     """Runs one command to its end; returns its exit status, or a signal's number below zero."""
     words = step["command"]
+    _, cpu_seconds, _, _ = step["limits"]
     child = os.fork()
     if child == 0:
         try:
@@ -56,7 +57,11 @@ def _execute(step: dict, environment: dict, streams: tuple[int, ...], descriptor
             os.write(2, f"{words[0]}: {error.strerror}\n".encode())
         finally:
             os._exit(_NOT_STARTED)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    _, status, usage = os.wait4(child, 0)
+    ended = os.waitstatus_to_exitcode(status)
+    if ended == -signal.SIGKILL and usage.ru_utime + usage.ru_stime >= cpu_seconds:
+        return -signal.SIGXCPU  # which the runtime caught, so that the kernel killed it
+    return ended
 
 
 def _end(ended: int) -> None:

@@ -37,8 +37,8 @@ class Step:
 
     Attributes:
       command: its words.
-      reserves: whether it takes far more address space than it uses, as runtimes with a garbage
-        collector do: then its memory is limited by what is resident alone.
+      reserves: whether it takes far more address space than it uses, as garbage collectors and
+        large libraries do: then its memory is limited by what is resident alone.
       threads: that it needs for itself, besides those of the program.
     """
 
@@ -271,10 +271,14 @@ def _find_tool(language: Language, name: str) -> Tool:
         path = f"{_output(link, '--print', 'sysroot')}/bin/{name}"
     tool = Tool(path, os.path.dirname(os.path.dirname(path)))
     part = language.tools[name]
-    if not os.path.exists(path) or not os.path.exists(f"{tool.root}/{part}"):
+    home = os.path.expanduser("~")
+    if part and (
+        not os.path.exists(f"{tool.root}/{part}")
+        or f"{home}/".startswith(f"{tool.root.rstrip('/')}/")  # never to be shown
+    ):
         raise InputError(
-            f"language {language.name}: {link} stands for {path}, which is in no installation with"
-            f" {part}: put the directory of {name} itself first in PATH"
+            f"language {language.name}: {link} stands for {path}, which is in no installation of"
+            f" its own (with {part}): put the directory of {name} itself first in PATH"
         )
     return tool
 

@@ -33,15 +33,16 @@ from ocijax.sandbox.result import (
 
 _VERDICT_BYTES = 3 << 20
 
+
 class Sandbox:
     """Runs programs, each in a process of its own, as many at a time as there are cores.
 
     The process has no environment variable, no open file of ours, its own session, limits of the
     kernel on time, memory, files and processes, and an empty directory to work in, which is gone
     afterwards. At the level ``namespaces`` it also sees no other process, no network and of the
-    file system only the interpreter and the system's libraries, all read-only; it is an
-    unprivileged user without capabilities. The level ``limits`` takes away none of these: a
-    program can read what we can, and even kill us.
+    file system only the system's libraries and the interpreter, or its language's tools, all
+    read-only; it is an unprivileged user without capabilities. The level ``limits`` takes away
+    none of these: a program can read what we can, and even kill us.
 
     May be shared by threads and event loops; ``asyncio.run(sandbox.run(...))`` is fine.
 

@@ -131,9 +131,27 @@ def test_files_lie_beside_the_program_and_warnings_are_dropped(runner):
     assert (result.stdout, result.stderr) == ("given\n", "")
 
 
-def test_a_process_reads_our_end_of_a_pipe_as_shells_expect(runner):
+@pytest.mark.parametrize("language", ["bash", "go"])  # one whose runtime catches the signal
+def test_the_cpu_limit_is_a_timeout(runner, language):
+    needs(language)
+    result = perform(runner, language, "spin", cpu_seconds=1.0)
+    assert (result.status, result.signal) == ("timeout", 24)
+
+
+def test_a_program_that_kills_its_parent_ends_itself(runner):
+    result = runner.run("kill -9 $PPID; sleep 5; echo on", language="bash")
+    assert (result.status, result.stdout) == ("killed", "")
+
+
+def test_what_it_leaves_running_does_not_delay_the_answer(runner):
+    result = runner.another(limits=SMALL).run("setsid sleep 60 & echo done", language="bash")
+    assert (result.status, result.stdout) == ("ok", "done\n")
+    assert result.wall_seconds < 15
+
+
+def test_signals_are_those_that_programs_expect(runner):
     result = runner.run("yes | head -n 1; echo ${PIPESTATUS[0]}", language="bash")
-    assert result.stdout == "y\n141\n"  # 128 + SIGPIPE, which Python ignores
+    assert result.stdout == "y\n141\n"  # 128 + SIGPIPE, which Python has ignored
 
 
 def test_a_file_in_the_place_of_the_program_is_refused(runner):
@@ -191,7 +209,7 @@ def test_java_names_are_those_of_the_program(program, unit, main):
 
 
 @pytest.mark.parametrize(
-    "text", ["/*", '"""\\', '\\"', "'\\", "public ", "package a.", "class ", "{", "/", "void  "]
+    "text", ["/*", '"""\\', '\\"', "'\\", "public ", "package a.", "class ", "{", "/", "void "]
 )
 def test_java_names_are_found_in_any_text_at_once(text):
     assert java.names(text * 300_000)["unit"]  # quadratic time would be hours
