@@ -4,18 +4,21 @@
 
 A check calls a candidate's function on three inputs. Prints the median milliseconds of one check at
 a time, and checks a second with as many at a time as there are cores: of our two levels, of a bare
-interpreter started for each check, and of EvalPlus's own check where evalplus is installed.
+interpreter started for each check, and where they are installed of one in bubblewrap and of
+EvalPlus's own check.
 """
 
 import asyncio
 import concurrent.futures
 import importlib.util
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from absl import flags
 
@@ -27,6 +30,8 @@ CHECKS = flags.DEFINE_integer("checks", 200, "Checks of each kind.", lower_bound
 PROGRAM = "def add(a, b):\n    return a + b\n"
 INPUTS = [(1, 2), (3, 4), (5, 6)]
 EXPECTED = [3, 7, 11]
+BUBBLEWRAP = ("bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/")
+BUBBLEWRAP += ("--tmpfs", "/tmp", "--cap-drop", "ALL")
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -68,14 +73,14 @@ def blocking(check: Callable[[], None]) -> tuple[float, float]:
     return 1000 * statistics.median(seconds), rate
 
 
-def interpreter() -> None:
+def interpreter(wrapper: tuple[str, ...] = ()) -> None:
     """A bare interpreter for the check, as an unsandboxed harness starts it."""
     tests = "".join(
         f"assert add{arguments} == {expected}\n"
         for arguments, expected in zip(INPUTS, EXPECTED, strict=True)
     )
     executable = os.path.realpath(sys.executable)
-    subprocess.run([executable, "-I", "-S", "-c", PROGRAM + tests], check=True)
+    subprocess.run([*wrapper, executable, "-I", "-S", "-c", PROGRAM + tests], check=True)
 
 
 def evalplus_check() -> None:
@@ -95,15 +100,22 @@ def main() -> None:
         "ocijax, limits alone": lambda: sandboxed("limits"),
         "bare interpreter": lambda: blocking(interpreter),
     }
+    missing = []
+    if shutil.which("bwrap"):
+        rows["bubblewrap"] = lambda: blocking(partial(interpreter, BUBBLEWRAP))
+    else:
+        missing.append("bubblewrap")
     if importlib.util.find_spec("evalplus"):
         rows["evalplus, no isolation"] = lambda: blocking(evalplus_check)
+    else:
+        missing.append("evalplus, no isolation")
     print(f"{CORES} cores, {CHECKS.value} checks of each kind")
     print(f"{'':26}{'ms a check':>12}{'checks/s':>10}")
     for name, measure in rows.items():
         milliseconds, rate = measure()
         print(f"{name:26}{milliseconds:12.1f}{rate:10.0f}")
-    if "evalplus, no isolation" not in rows:
-        print(f"{'evalplus, no isolation':26}{'not installed':>22}")
+    for name in missing:
+        print(f"{name:26}{'not installed':>22}")
 
 
 if __name__ == "__main__":

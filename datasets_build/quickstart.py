@@ -22,7 +22,7 @@ from ocijax.conversation import write_conversations
 from ocijax.data.storage import new_folder
 from ocijax.judge.task import write_tasks
 from ocijax.program import run
-from ocijax.sandbox.sandbox import Sandbox
+from ocijax.sandbox.sandbox import LEVELS, Sandbox, describe_levels
 from ocijax.tasks.dataset import Dataset, Sizes, build_dataset, shared_with_training
 from ocijax.template import get_template
 from ocijax.vocabulary import train_vocabulary
@@ -94,5 +94,5 @@ if __name__ == "__main__":
     flags.DEFINE_integer("first_answers", Sizes.first_answers, "Conversations of a task.")
     flags.DEFINE_string("template", "llama-2", "Chat template of the vocabulary.")
     flags.DEFINE_integer("vocabulary_size", 640, "Most pieces of the vocabulary.")
-    flags.DEFINE_enum("isolation", "namespaces", ["namespaces", "limits"], "Of the sandbox.")
+    flags.DEFINE_enum("isolation", "namespaces", list(LEVELS), describe_levels())
     run(main)

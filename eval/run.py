@@ -31,7 +31,7 @@ from ocijax.judge.samples import read_samples
 from ocijax.program import run
 from ocijax.sample.settings import Completion, SamplingSettings
 from ocijax.sandbox.result import Limits
-from ocijax.sandbox.sandbox import Sandbox
+from ocijax.sandbox.sandbox import LEVELS, Sandbox, describe_levels
 
 # One process runs all tests of a task; each has a limit of its own.
 _CPU_SECONDS = 600.0
@@ -236,11 +236,5 @@ if __name__ == "__main__":
     flags.DEFINE_integer("tensor", 1, "Devices that share each matrix.", lower_bound=1)
     flags.DEFINE_enum("dtype", "", ["", "float32", "bfloat16"], "Of the model; by the device.")
     flags.DEFINE_list("packages", ["numpy"], "Installed packages that programs may import.")
-    flags.DEFINE_enum(
-        "isolation",
-        "namespaces",
-        ["namespaces", "limits"],
-        "Of the sandbox: namespaces (no network, own processes and file system), or, on hosts that"
-        " forbid these, limits alone.",
-    )
+    flags.DEFINE_enum("isolation", "namespaces", list(LEVELS), describe_levels())
     run(main)

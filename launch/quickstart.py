@@ -34,7 +34,7 @@ from ocijax.judge.benchmark import load_benchmark
 from ocijax.program import run
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
-from ocijax.sandbox.sandbox import Sandbox
+from ocijax.sandbox.sandbox import LEVELS, Sandbox, describe_levels
 from ocijax.tasks.dataset import Sizes
 from ocijax.tasks.figure import draw
 from ocijax.tasks.report import choose_repaired, describe_gains, guessing_ceiling, to_markdown
@@ -198,5 +198,5 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", "runs/quickstart", "Folder of the results; made where absent.")
     flags.DEFINE_integer("seed", 0, "Of data, model and sampling.")
-    flags.DEFINE_enum("isolation", "namespaces", ["namespaces", "limits"], "Of the sandbox.")
+    flags.DEFINE_enum("isolation", "namespaces", list(LEVELS), describe_levels())
     run(main)

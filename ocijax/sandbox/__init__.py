@@ -1,7 +1,7 @@
 """Runs untrusted programs: `Sandbox`, `Session`, their limits and results, the data they give."""
 
 from ocijax.sandbox.encoding import Digest, EncodingError, Opaque, digest
-from ocijax.sandbox.process import SandboxError
+from ocijax.sandbox.errors import SandboxError
 from ocijax.sandbox.result import (
     CallResult,
     ExecutionResult,
@@ -10,10 +10,11 @@ from ocijax.sandbox.result import (
     Status,
     TestResult,
 )
-from ocijax.sandbox.sandbox import Sandbox
+from ocijax.sandbox.sandbox import LEVELS, Sandbox, describe_levels
 from ocijax.sandbox.session import Session
 
 __all__ = [
+    "LEVELS",
     "CallResult",
     "Digest",
     "EncodingError",
@@ -26,5 +27,6 @@ __all__ = [
     "Session",
     "Status",
     "TestResult",
+    "describe_levels",
     "digest",
 ]

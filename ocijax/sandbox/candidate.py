@@ -8,6 +8,7 @@ import traceback
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
+from answer import ERROR, LIKE, MEMORY, VALUE
 from encoding import ANSWER_BYTES, LATE_BYTES, PLAIN_TYPES, decode, encode, frame, read_frame
 
 FILE = "<program>"
@@ -33,7 +34,7 @@ def run(channel: int, program: str) -> int:
         print(stop.code, file=sys.stderr)
         return 1
     except BaseException as error:
-        send(channel, _status(error), "")
+        send(channel, _kind(error), "")
         print(describe(error), file=sys.stderr)
         return 1
 
@@ -41,8 +42,7 @@ def run(channel: int, program: str) -> int:
 def call(channel: int, program: str, function: str, inputs: list[bytes], value_bytes: int) -> None:
     """Calls ``function`` on each input; writes a frame once loaded and one for each input.
 
-    A frame holds the encoding of a triple: ``ok``, the encoded value, and whether it was of a plain
-    type itself; or another status and the error in words.
+    What a frame holds says `answer`.
     """
     try:
         loaded = module("program")
@@ -52,21 +52,21 @@ def call(channel: int, program: str, function: str, inputs: list[bytes], value_b
             raise TypeError(f"{function} is a {type(entry).__name__}, not a function")
     except AttributeError as error:
         if error.__traceback__.tb_next is None:
-            send(channel, "error", f"NameError: the program does not define {function}")
+            send(channel, ERROR, f"NameError: the program does not define {function}")
         else:
-            send(channel, _status(error), describe(error))
+            send(channel, _kind(error), describe(error))
         return
     except BaseException as error:
-        send(channel, _status(error), describe(error))
+        send(channel, _kind(error), describe(error))
         return
-    sent = send(channel, "ok", encode(None))
+    sent = send(channel, VALUE, encode(None))
     for data in inputs:
         try:
             limit = value_bytes if sent < ANSWER_BYTES else LATE_BYTES
             value = entry(*decode(data))
-            answer = ("ok", encode(value, limit), type(value) in PLAIN_TYPES)
+            answer = (VALUE if type(value) in PLAIN_TYPES else LIKE, encode(value, limit))
         except BaseException as error:
-            answer = (_status(error), describe(error))
+            answer = (_kind(error), describe(error))
         sent += send(channel, *answer)
 
 
@@ -89,7 +89,7 @@ def session(channel: int) -> None:
         send(channel, *answer)
 
 
-def _execute(source: str, file: str, namespace: dict[str, Any]) -> tuple[str, bytes | str]:
+def _execute(source: str, file: str, namespace: dict[str, Any]) -> tuple[bytes, bytes | str]:
     """Executes a cell as notebooks do: the value of a last expression is shown."""
     try:
         keep_lines(source, file)
@@ -99,9 +99,9 @@ def _execute(source: str, file: str, namespace: dict[str, Any]) -> tuple[str, by
         parts.append(compiled(ast.Interactive(last), file, "single"))
         for part in parts:
             exec(part, namespace)
-        return "ok", encode(None)
+        return VALUE, encode(None)
     except BaseException as error:
-        return _status(error), describe(error)
+        return _kind(error), describe(error)
 
 
 def module(name: str) -> ModuleType:
@@ -123,8 +123,8 @@ def keep_lines(source: str, file: str) -> None:
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
 
 
-def _status(error: BaseException) -> str:
-    return "memory" if isinstance(error, MemoryError) else "error"
+def _kind(error: BaseException) -> bytes:
+    return MEMORY if isinstance(error, MemoryError) else ERROR
 
 
 def describe(error: BaseException) -> str:
@@ -158,15 +158,16 @@ def _program_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]
     return traceback.StackSummary.extract(iter(frames), lookup_lines=True)
 
 
-def send(channel: int, status: str, content: bytes | str, plain: bool = True) -> int:
+def send(channel: int, kind: bytes, content: bytes | str) -> int:
     """Writes an answer, after all that was printed; returns its length."""
     for name in ("stdout", "stderr"):
         try:
             getattr(sys, name).flush()
         except Exception:
             setattr(sys, name, None)  # closed or replaced by the program: nothing to keep
-    answer = encode((status, content, plain))
-    data = memoryview(frame(answer))
+    if isinstance(content, str):
+        content = content.encode("utf-8", "backslashreplace")
+    data = memoryview(frame(kind + content))
     while data:
         data = data[_write(channel, data) :]
-    return len(answer)
+    return len(content)

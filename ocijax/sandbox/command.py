@@ -12,7 +12,7 @@ _NOT_STARTED = 127
 _CHUNK = 1 << 16
 
 
-def run(command: dict, channel: int, descriptors: int) -> None:
+def run(command: dict, channel: int, others: int, descriptors: int) -> None:
     """Ends this process as the program did, or as the compiler where that failed.
 
     This process stays the parent of both and alone has ``channel``: a frame there tells that the
@@ -21,6 +21,7 @@ def run(command: dict, channel: int, descriptors: int) -> None:
     Args:
       command: from `ocijax.sandbox.languages.Toolchain.command`.
       channel: of the results.
+      others: processes that the kernel counts with those of the program.
       descriptors: that each process may have open.
     """
     directory = os.getcwd()
@@ -29,7 +30,7 @@ def run(command: dict, channel: int, descriptors: int) -> None:
         with open(_LOG, "w+b") as log, open(os.devnull, "rb") as nothing:
             os.unlink(_LOG)
             streams = (nothing.fileno(), log.fileno(), log.fileno())
-            ended = _execute(command["compile"], environment, streams, descriptors)
+            ended = _execute(command["compile"], environment, streams, others, descriptors)
             if ended != 0:
                 log.seek(0)
                 with contextlib.suppress(OSError), open(2, "wb", closefd=False) as stderr:
@@ -37,13 +38,15 @@ def run(command: dict, channel: int, descriptors: int) -> None:
                         stderr.write(part)
                 _end(ended)
         os.write(channel, frame(encode(None)))
-    _end(_execute(command["run"], environment, (0, 1, 2), descriptors))
+    _end(_execute(command["run"], environment, (0, 1, 2), others, descriptors))
 
 
-def _execute(step: dict, environment: dict, streams: tuple[int, ...], descriptors: int) -> int:
+def _execute(
+    step: dict, environment: dict, streams: tuple[int, ...], others: int, descriptors: int
+) -> int:
     """Runs one command to its end; returns its exit status, or a signal's number below zero."""
     words = step["command"]
-    _, cpu_seconds, _, _ = step["limits"]
+    memory_bytes, cpu_seconds, file_bytes, processes = step["limits"]
     child = os.fork()
     if child == 0:
         try:
@@ -51,7 +54,9 @@ def _execute(step: dict, environment: dict, streams: tuple[int, ...], descriptor
                 os.dup2(descriptor, target)
             for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, and programs inherit it
                 signal.signal(ignored, signal.SIG_DFL)
-            confinement.set_limits(*step["limits"], descriptors)
+            confinement.set_limits(
+                memory_bytes, cpu_seconds, file_bytes, processes + others, descriptors
+            )
             os.execve(words[0], words, environment)
         except OSError as error:
             os.write(2, f"{words[0]}: {error.strerror}\n".encode())

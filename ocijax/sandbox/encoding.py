@@ -9,8 +9,8 @@ candidate's process imports it too.
 """
 
 import contextlib
-import hashlib
 import itertools
+import os
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -115,12 +115,18 @@ def frame(data: bytes) -> bytes:
 
 def read_frame(descriptor: int) -> bytes:
     """Waits for a frame and returns its data, less of it or none where the stream ends before."""
-    with open(descriptor, "rb", buffering=0, closefd=False) as stream:
-        length = int.from_bytes(stream.read(8), "big")
-        data = bytearray()
-        while len(data) < length and (part := stream.read(length - len(data))):
-            data += part
-    return bytes(data)
+    length = int.from_bytes(_read_bytes(descriptor, 8), "big")
+    return _read_bytes(descriptor, length)
+
+
+def _read_bytes(descriptor: int, length: int) -> bytes:
+    data = os.read(descriptor, length)
+    if len(data) == length:
+        return data
+    parts = bytearray(data)
+    while len(parts) < length and (part := os.read(descriptor, length - len(parts))):
+        parts += part
+    return bytes(parts)
 
 
 def digest(value: Any) -> Digest:
@@ -129,6 +135,8 @@ def digest(value: Any) -> Digest:
     ``1``, ``1.0`` and ``True`` give one digest, as do a set and a frozenset, bytes and bytearray,
     and dicts in any order. All NaN are alike.
     """
+    import hashlib  # here, as few programs' values need it and each pays for what is loaded
+
     state = hashlib.sha256()
     length = 0
 

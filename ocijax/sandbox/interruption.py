@@ -15,24 +15,27 @@ async def interruptible(threads: Executor, work: Callable[[int], T]) -> T:
 
     What no thread has begun by then is never begun. A cancelled call returns when ``work`` has.
     """
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
     interruption = _Interruption()
     begun = threads.submit(interruption.watch, work)
-    future = asyncio.wrap_future(begun)
+    begun.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
     try:
-        return await asyncio.shield(future)
+        await ended.wait()
     except asyncio.CancelledError:
         interruption.set()
         if not begun.cancel():
-            await asyncio.wait([future])
+            await ended.wait()
         raise
+    return begun.result()
 
 
 class _Interruption:
-    """A pipe that is open while the work is done only, so that any number of works may queue."""
+    """A descriptor that is open while the work is done only, so that any number may queue."""
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._writing: int | None = None
+        self._descriptor: int | None = None
         self._set = False
 
     def set(self) -> None:
@@ -41,18 +44,17 @@ class _Interruption:
             self._tell()
 
     def watch(self, work: Callable[[int], T]) -> T:
-        reading, writing = os.pipe()
+        descriptor = os.eventfd(0)
         with self._lock:
-            self._writing = writing
+            self._descriptor = descriptor
             self._tell()
         try:
-            return work(reading)
+            return work(descriptor)
         finally:
             with self._lock:
-                self._writing = None
-            os.close(reading)
-            os.close(writing)
+                self._descriptor = None
+            os.close(descriptor)
 
     def _tell(self) -> None:
-        if self._set and self._writing is not None:
-            os.write(self._writing, b"x")
+        if self._set and self._descriptor is not None:
+            os.eventfd_write(self._descriptor, 1)

@@ -197,6 +197,10 @@ class Toolchain:
         """Returns the name that the file of ``program`` must have."""
         return self.language.source.format_map(self.language.names(program))
 
+    def processes(self, limits: Limits) -> int:
+        """Returns how many processes and threads there may be while it compiles or runs."""
+        return limits.processes + _COMPILER_PROCESSES
+
     def command(self, program: str, limits: Limits) -> dict[str, Any]:
         """Returns what `command.py` is to compile and run ``program`` with, as plain data."""
         words = {**self.tools, "heap": int(limits.memory_bytes * _HEAP_SHARE) >> 20}
@@ -209,7 +213,7 @@ class Toolchain:
             cpu_seconds=limits.compile_seconds * (os.cpu_count() or 1),  # wall-clock time decides
             memory_bytes=limits.memory_bytes,
             file_bytes=limits.file_bytes + self.language.build_bytes,
-            processes=limits.processes + _COMPILER_PROCESSES,
+            processes=self.processes(limits),
         )
         return {
             "environment": environment,

@@ -1,10 +1,15 @@
 """Forks a confined process for each job that comes in on a socket: a program of its own.
 
-Started once for each `Sandbox` by `ocijax.sandbox.process`, as ``python -P -s -S launcher.py``, so
-that a job costs a few forks instead of an interpreter's start. Standard library only, one thread,
-empty environment. Of each job three processes come: the *keeper*, which outlives the others and
-kills them when told to or when our parent is gone; the *first* process of the candidate's own
-process namespace, which reaps; and the *candidate*. Without namespaces the first is left out.
+Started by `ocijax.sandbox.pool` as ``python -P -s -S launcher.py DESCRIPTOR``, so that a job costs
+forks instead of an interpreter's start. Standard library only, one thread, empty environment, one
+job at a time. It is told once how programs are isolated. From then on the process of the next job
+is there before the job is, and takes it from the socket of that descriptor: a message with its
+number and five descriptors. On standard input, a socket too, lines say what becomes of the job; its
+number comes in there when it is to end.
+
+In namespaces it leaves the host's files behind itself. Of each job two processes come: the *first*
+of the job's own namespaces, which watches, reaps and kills, and the *candidate*. Without namespaces
+there is the candidate alone, and what watches it is the launcher.
 """
 
 import collections  # noqa: F401  imported once here, what most programs import
@@ -12,7 +17,10 @@ import contextlib
 import functools  # noqa: F401
 import gc
 import heapq  # noqa: F401
-import itertools  # noqa: F401
+import importlib
+import importlib.machinery
+import itertools
+import marshal
 import math  # noqa: F401
 import os
 import re  # noqa: F401
@@ -27,166 +35,245 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import candidate
 import command
 import confinement
+import kernel
+import landlock
+import scratch
 import testing
-from encoding import decode, read_frame
+import view
+from encoding import read_frame
+from family import Family
 
 del sys.path[0]
 
+DESCRIPTORS = 256
+_MOST_SETTINGS = 1 << 20
+_MOST_NUMBER = 32
+_MORE_OTHERS = 256  # processes and threads that this user may come to have besides
+_JOB_DESCRIPTORS = 5
+_ASIDE = 100  # above all descriptors that are open here
 ENTRIES = {
     "run": candidate.run,
     "call": candidate.call,
     "session": candidate.session,
     "test": testing.test,
 }
-DESCRIPTORS = 256
-MEMORY_SECONDS = 0.05
 
 
-def serve(requests: socket.socket) -> None:
-    """Forks a keeper for every request: stdin, stdout, stderr, results, control, status."""
-    parent = os.getppid()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers are reaped by the kernel
+def serve(status: socket.socket, jobs: socket.socket) -> None:
+    """Runs the jobs that come in on ``jobs``, until the other end of ``status`` is closed."""
+    settings = marshal.loads(status.recv(_MOST_SETTINGS))
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ.clear()  # the interpreter sets a locale of its own accord
+    os.environ |= settings["environment"]
+    apart = settings["isolation"] == "namespaces"
+    try:
+        proc = confinement.open_proc()
+        confinement.expect_to_be_killed(proc)
+        if apart:
+            _leave_host(proc, settings)
+            settings["landlock"] = landlock.version()
+        else:
+            # The kernel counts them with a program's own, which are those of the same user.
+            settings["others"] = confinement.count_tasks(proc) + _MORE_OTHERS
+            confinement.adopt_orphans()
+            confinement.bar_privileges()
+            confinement.drop_capabilities()
+        if not settings["commands"]:  # which have limits of their own
+            confinement.set_size_limits(settings["memory_bytes"], DESCRIPTORS)
+    except OSError as error:
+        _refuse(status, error)
+    _import(settings["packages"])
+    gc.collect()
     gc.freeze()
-    while os.getppid() == parent:
-        if not select.select([requests], [], [], 1.0)[0]:
-            continue
-        message, descriptors, _, _ = socket.recv_fds(requests, 1, 6)
-        if not message:
+    _tell(status, f"ready {settings['landlock']}")
+    run = _run_apart if apart else _run_here
+    for number in itertools.count(1):
+        report = run(settings, status, jobs, proc, number)
+        if status in select.select([status], [], [], 0)[0] and not status.recv(1, socket.MSG_PEEK):
             return
-        if os.fork() == 0:
-            requests.close()
-            _keep(*descriptors)
+        _tell(status, report + "gone")
+
+
+def _leave_host(proc: int, settings: dict) -> None:
+    """Enters the namespaces that all jobs share, and a view of the host's files."""
+    user, group = confinement.candidate_user(proc)
+    show_first = os.geteuid() == 0  # as nobody could not, where the interpreter is in root's home
+    if show_first:
+        view.enter(settings["shown"], settings["commands"])
+    confinement.enter_user_namespace(proc, user, group)
+    if not show_first:
+        view.enter(settings["shown"], settings["commands"])
+    kernel.call("unshare", confinement.LAUNCHER_NAMESPACES)
+    kernel.call("sethostname", b"sandbox", 7)
+    confinement.bar_privileges()
+
+
+def _import(packages: dict[str, str]) -> None:
+    """Imports packages, by name, from the directories given, so that programs find them there."""
+    sys.meta_path.append(_Packages(packages))
+    for name in packages:
+        with contextlib.suppress(Exception):  # the program that asks for it is told
+            importlib.import_module(name)
+
+
+class _Packages:
+    """Finds the packages named, and nothing else that lies beside them."""
+
+    def __init__(self, places: dict[str, str]):
+        self._places = places
+
+    def find_spec(self, name, path=None, target=None):
+        """As the import system asks its finders."""
+        if path is not None or name not in self._places:
+            return None
+        return importlib.machinery.PathFinder.find_spec(name, [self._places[name]])
+
+
+def _run_apart(settings, status, jobs, proc, number) -> str:
+    """Runs a job in namespaces of its own, which end with the first process in them."""
+    try:
+        first = kernel.fork_apart(confinement.JOB_NAMESPACES)
+    except OSError as error:
+        _refuse(status, error)
+    if first == 0:
+        _lead(settings, status, jobs, proc, number)
+    if os.waitpid(first, 0)[1] != 0:  # it could not isolate the job, or has been killed
+        _tell(status, "gone")
+        sys.exit(1)
+    return ""
+
+
+def _lead(settings, status, jobs, proc, number) -> None:
+    """Is process 1: has the candidate run and leaves, with all that is left."""
+    confinement.die_with_parent()
+    try:
+        confinement.enter_scratch(settings["scratch_bytes"], settings["commands"])
+        confinement.let_memory_be_read(False)
+    except OSError as error:
+        _refuse(status, error)
+    begun = os.eventfd(0)
+    child = os.fork()
+    if child == 0:
+        confinement.let_memory_be_read(True)
+        _become_candidate(settings, status, jobs, proc, number, begun)
+    confinement.drop_capabilities()
+    jobs.close()
+    _tell(status, _watch(Family(proc, child, _kill_namespace), settings, status, number, begun))
+    os._exit(0)
+
+
+def _run_here(settings, status, jobs, proc, number) -> str:
+    """Runs a job as a child that shares all but its limits with us."""
+    begun = os.eventfd(0)
+    child = os.fork()
+    if child == 0:
+        confinement.die_with_parent()  # it may kill the launcher, which is of the same user
+        _become_candidate(settings, status, jobs, proc, number, begun)
+    report = _watch(Family(proc, child, _kill_each), settings, status, number, begun)
+    os.close(begun)
+    scratch.remove(settings["scratch"])
+    return report
+
+
+def _watch(family: Family, settings: dict, status: socket.socket, number: int, begun: int) -> str:
+    """Watches a candidate to its end and has nothing of it left; returns what is to be told."""
+
+    def is_to_end() -> bool:
+        return status.recv(_MOST_NUMBER) in (b"", b"%d" % number)
+
+    report = ""
+    try:
+        family.watch(begun, status.fileno(), is_to_end, settings["memory_bytes"])
+    except MemoryError:
+        report = "memory 0\n"
+    ended = family.ended
+    family.end()
+    if ended is not None and not report:
+        code = os.waitstatus_to_exitcode(ended)
+        report = f"signal {-code}\n" if code < 0 else f"exit {code}\n"
+    return f"used {family.used.cpu_seconds} {family.used.peak_bytes}\n{report}"
+
+
+def _kill_namespace(family: Family) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+
+
+def _kill_each(family: Family) -> None:
+    for pid in family.members():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _become_candidate(settings, status, jobs, proc, number, begun) -> None:
+    """Waits for the job and runs its program, with nothing open but its streams."""
+    os.setsid()
+    content, *streams = _take(jobs, number)
+    os.eventfd_write(begun, 1)
+    job = marshal.loads(read_frame(content))
+    try:
+        if settings["isolation"] == "namespaces":
+            if job["scratch_bytes"] != settings["scratch_bytes"]:
+                confinement.resize_scratch(job["scratch_bytes"])
+            confinement.drop_capabilities()
+        else:
+            scratch.make(settings["scratch"])
+            os.chdir(settings["scratch"])
+        for path, file_content in job["files"].items():
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(file_content)
+        # Its number as the harness knows it; inside, it is another.
+        _tell(status, f"started {os.readlink('self', dir_fd=proc)}")
+        if job["command"] is None:
+            cpu_seconds, file_bytes, processes = settings["use_limits"]
+            confinement.set_use_limits(cpu_seconds, file_bytes, processes + settings["others"])
+        if settings["landlock"]:
+            landlock.restrict(settings["landlock"])
+    except OSError as error:
+        _refuse(status, error)
+    for target, descriptor in enumerate(streams):
+        os.dup2(descriptor, _ASIDE + target)
+    for target in range(len(streams)):
+        os.dup2(_ASIDE + target, target, inheritable=target < 3)
+    os.closerange(len(streams), DESCRIPTORS)
+    if settings["filter"]:
+        confinement.deny_system_calls(settings["filter"])
+    channel = len(streams) - 1
+    if job["command"] is not None:
+        command.run(job["command"], channel, settings["others"], DESCRIPTORS)
+    sys.argv[:] = ["program"]
+    exit_status = ENTRIES[job["entry"]](channel, **job["arguments"])
+    if exit_status is not None:  # a script's, whose threads and exit handlers have their turn
+        sys.exit(exit_status)
+    os._exit(0)
+
+
+def _take(jobs: socket.socket, number: int) -> list[int]:
+    """Waits for the job of this number and returns its descriptors; leaves if there is to be none.
+
+    Others are of jobs that were to end before their process had taken them.
+    """
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(jobs, _MOST_NUMBER, _JOB_DESCRIPTORS)
+        if message == b"%d" % number:
+            return descriptors
+        if not message:
+            os._exit(0)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _keep(stdin: int, stdout: int, stderr: int, results: int, control: int, status: int) -> None:
-    """Runs one job to its end, reports how it ended and leaves."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    confinement.expect_to_be_killed()
-    os.setsid()
-    try:
-        job = decode(read_frame(control))
-        apart = job["isolation"] == "namespaces"
-        if apart:  # the kernel ends the namespace with us; without one we must live to end it
-            confinement.die_with_parent()
-        proc = confinement.open_proc()
-        keeper = os.getpid()
-        if apart:
-            confinement.enter_namespaces(proc, job["visible"], job["mounted"], job["scratch_bytes"])
-        else:
-            confinement.adopt_orphans()
-            os.chdir(job["scratch"])
-    except OSError as error:
-        _tell(status, f"refused {error.strerror or error}")
-        os._exit(1)
-    child = os.fork()
-    if child == 0:
-        os.close(control)
-        streams = (stdin, stdout, stderr, results)
-        (_lead if apart else _become_candidate)(job, proc, streams, status)
-    for descriptor in (stdin, stdout, stderr, results):
-        os.close(descriptor)
-    handle = os.pidfd_open(child)
-    top = child if apart else keeper
-    while not select.select([handle, control], [], [], MEMORY_SECONDS)[0]:
-        family = confinement.descendants(proc, top)
-        # Of a single process the kernel bounds the memory.
-        if len(family) > 1 and confinement.resident_bytes(proc, family) > job["limits"][0]:
-            _tell(status, "memory 0")
-            break
-    if apart:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)  # returns when its whole namespace has ended
-    else:
-        pid, ended = os.waitpid(child, os.WNOHANG)
-        _kill_descendants(proc)  # before telling, which fails where nobody listens any more
-        if pid:
-            _tell_end(status, ended)
-    os._exit(0)
+def _tell(status: socket.socket, line: str) -> None:
+    """Sends lines; those that nobody reads any more are not missed."""
+    with contextlib.suppress(ConnectionError):
+        status.send(line.encode("utf-8", "backslashreplace") + b"\n")
 
 
-def _lead(job: dict, proc: int, streams: tuple[int, ...], status: int) -> None:
-    """Is process 1: forks the candidate, reaps every orphan, ends with the candidate."""
-    confinement.die_with_parent()
-    try:
-        confinement.drop_privileges(proc, change_user=True)
-    except OSError as error:
-        _tell(status, f"refused {error.strerror or error}")
-        os._exit(1)
-    confinement.die_with_parent()  # forgotten when the user changed
-    confinement.hide_memory()
-    child = os.fork()
-    if child == 0:
-        _become_candidate(job, proc, streams, status)
-    for descriptor in streams:
-        os.close(descriptor)
-    while True:
-        pid, ended = os.waitpid(-1, 0)
-        if pid == child:
-            _tell_end(status, ended)
-            os._exit(0)
-
-
-def _become_candidate(job: dict, proc: int, streams: tuple[int, ...], status: int) -> None:
-    """Runs the program, with nothing open but ``streams``."""
-    os.setsid()
-    try:
-        if job["isolation"] == "limits":
-            confinement.drop_privileges(proc, change_user=False)
-            confinement.die_with_parent()  # it may kill the keeper, which is of the same user
-        for path, content in job["files"].items():
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(content)
-        if job["command"] is None:  # the processes that it starts have limits of their own
-            confinement.set_limits(*job["limits"], DESCRIPTORS)
-    except OSError as error:
-        _tell(status, f"refused {error.strerror or error}")
-        os._exit(1)
-    # Its number as our parent knows it; inside, it is another.
-    _tell(status, f"started {os.readlink('self', dir_fd=proc)}")
-    for target, descriptor in enumerate(streams):
-        os.dup2(descriptor, 100 + target)
-    for target in range(len(streams)):
-        os.dup2(100 + target, target, inheritable=target < 3)
-    os.closerange(len(streams), DESCRIPTORS)
-    channel = len(streams) - 1
-    if job["command"] is not None:
-        command.run(job["command"], channel, DESCRIPTORS)
-    sys.argv[:] = ["program"]
-    sys.path += job["packages"]
-    os.environ |= job["environment"]
-    status = ENTRIES[job["entry"]](channel, **job["arguments"])
-    if status is not None:  # a script's, whose threads and exit handlers have their turn
-        sys.exit(status)
-    os._exit(0)
-
-
-def _kill_descendants(proc: int) -> None:
-    """Kills until none is left; orphans come to this process, so none escapes by forking twice."""
-    while True:
-        for pid in confinement.descendants(proc, os.getpid()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return
-        select.select([], [], [], 0.001)
-
-
-def _tell_end(status: int, ended: int) -> None:
-    code = os.waitstatus_to_exitcode(ended)
-    _tell(status, f"signal {-code}" if code < 0 else f"exit {code}")
-
-
-def _tell(status: int, line: str) -> None:
-    os.write(status, line.encode("utf-8", "backslashreplace") + b"\n")
+def _refuse(status: socket.socket, error: OSError) -> None:
+    _tell(status, f"refused {error.strerror or error}")
+    os._exit(1)
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=0))
+    serve(socket.socket(fileno=0), socket.socket(fileno=int(sys.argv[1])))

@@ -1,28 +1,25 @@
 """Runs one job in a confined process: feeds it, drains it, watches the clock, has it killed."""
 
 import contextlib
+import marshal
 import math
 import os
 import re
-import selectors
-import socket
-import subprocess
-import sys
-import threading
+import select
+import signal
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from ocijax.errors import InputError
 from ocijax.sandbox.capture import Capture
-from ocijax.sandbox.encoding import ANSWER_BYTES, FRAME_BYTES, LATE_BYTES, encode, frame
+from ocijax.sandbox.encoding import ANSWER_BYTES, LATE_BYTES, frame
+from ocijax.sandbox.errors import SandboxError
+from ocijax.sandbox.pool import Launcher, Pool, refusal
 
-_LAUNCHER = Path(__file__).with_name("launcher.py")
 _START_SECONDS = 60.0
 _END_SECONDS = 30.0
+_WAKE_SECONDS = 0.2
 _TRANSFER_SECONDS = 5.0
 _FLOOD = 1024
 _ERROR_BYTES = 64 << 10  # of an error in words, and around a value
@@ -30,12 +27,9 @@ _CHUNK = 1 << 18
 _LEAST_WAIT = 0.01
 _PROCESS_CLOCK = 2  # CPUCLOCK_SCHED of the kernel, of a whole process
 
-
-class SandboxError(InputError):
-    """The host cannot give the isolation asked for; the message says why and what to do."""
-
-
 Cause = Literal["exit", "signal", "memory", "timeout", "output", "garbled", "done"]
+
+_OWN_ENDINGS: tuple[Cause, ...] = ("memory", "exit", "signal")
 
 
 @dataclass(frozen=True)
@@ -58,6 +52,9 @@ class Ending:
       stdout: what was printed, and ``stderr``.
       stderr: see ``stdout``.
       seconds: from the start of the program to its end.
+      cpu_seconds: of it and those it forked.
+      peak_bytes: the most memory that one of them held.
+      layers: names of what kept it in.
     """
 
     cause: Cause
@@ -65,68 +62,31 @@ class Ending:
     stdout: str
     stderr: str
     seconds: float
-
-
-class Launcher:
-    """The process that forks ours, started at the first job and again if it has died."""
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._stop = lambda: None
-
-    def send(self, descriptors: list[int]) -> None:
-        """Hands over the six descriptors of a job."""
-        with self._lock:
-            try:
-                if self._socket is None:
-                    self._start()
-                socket.send_fds(self._socket, [b"j"], descriptors)
-            except OSError:
-                self._stop()
-                self._start()
-                socket.send_fds(self._socket, [b"j"], descriptors)
-
-    def _start(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        python = os.path.realpath(sys.executable)
-        process = subprocess.Popen(
-            [python, "-P", "-s", "-S", "-X", "utf8", str(_LAUNCHER)],
-            stdin=theirs,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={"PYTHONHASHSEED": "0"},  # or what goes through sets would differ from run to run
-            cwd="/",
-            start_new_session=True,
-        )
-        theirs.close()
-        self._stop = weakref.finalize(self, _stop_launcher, self._socket, process)
-
-
-def _stop_launcher(connection: socket.socket, process: subprocess.Popen) -> None:
-    connection.close()
-    process.kill()  # and the kernel all that it has forked
-    process.wait()
+    cpu_seconds: float
+    peak_bytes: int
+    layers: tuple[str, ...]
 
 
 def execute(
-    launcher: Launcher,
+    pool: Pool,
     job: dict[str, Any],
     *,
     stdin: bytes,
     allowed: Time,
     output_bytes: int,
+    frame_bytes: int,
     receive: Callable[[bytes, Time], Time | None],
     cancelled: int,
 ) -> Ending:
     """Runs ``job`` and returns how it ended; nothing of it is left then.
 
     Args:
-      launcher: where to run it.
+      pool: of launchers, one of which runs it.
       job: what `launcher.py` reads.
       stdin: what the program can read.
       allowed: until the first frame, or the end where none comes.
       output_bytes: kept of stdout and of stderr; at 1024 times as much the program is stopped.
+      frame_bytes: longest frame that the program may answer with.
       receive: called with each frame and the time since the one before (or the start); returns
         the time for the next, or ``None`` when no more is wanted.
       cancelled: descriptor that is readable once the job is to be given up.
@@ -134,50 +94,67 @@ def execute(
     Raises:
       SandboxError: the process could not be confined, so that the program never ran.
     """
-    with started(launcher, job, output_bytes=output_bytes, receive=receive, stdin=stdin) as run:
+    with started(
+        pool,
+        job,
+        output_bytes=output_bytes,
+        frame_bytes=frame_bytes,
+        receive=receive,
+        stdin=stdin,
+    ) as run:
         return run.watch(allowed, cancelled)
 
 
 @contextlib.contextmanager
 def started(
-    launcher: Launcher,
+    pool: Pool,
     job: dict[str, Any],
     *,
     output_bytes: int,
+    frame_bytes: int,
     receive: Callable[[bytes, Time], Time | None],
     stdin: bytes | None = None,
 ) -> Iterator["Run"]:
     """Starts ``job``, to be watched; nothing of it is left on leaving the block.
 
     Args:
-      launcher: see `execute`, as for all that is not named here.
+      pool: see `execute`, as for all that is not named here.
       job: see there.
       output_bytes: see there.
+      frame_bytes: see there.
       receive: see there, but where ``stdin`` is left out, ``None`` has the watching pause.
       stdin: what the program can read; left out, it stays open for `Run.send`.
     """
     mine, theirs = _open_pipes()
+    if job["command"] is not None:
+        for descriptor in theirs[1:4]:
+            os.fchmod(descriptor, 0o666)  # programs open their streams again by name, as nobody
+    run = Run(mine, job, stdin, output_bytes, frame_bytes, receive)
     try:
-        launcher.send(theirs)
-    except OSError as error:
-        _close(mine)
-        raise SandboxError(f"cannot start the sandbox's launcher: {error}") from None
+        launcher = pool.begin(theirs, sum(map(len, job["files"].values())))
+    except BaseException:
+        run.close()
+        raise
     finally:
         _close(theirs)
-    run = Run(mine, job, stdin, output_bytes, receive)
     try:
+        run.begin(launcher)
         yield run
         run.end()
     finally:
         run.close()
+        if run.gone:
+            pool.take_back(launcher)
+        else:
+            launcher.stop()
 
 
 def _open_pipes() -> tuple[list[int], list[int]]:
-    """Six pipes: stdin, stdout, stderr, results, control, status; our ends, then the other ends."""
+    """Five pipes: the job itself, stdin, stdout, stderr, results; our ends, then the other ends."""
     mine, theirs = [], []
-    for index in range(6):
+    for index in range(5):
         reading, writing = os.pipe()
-        ours_writes = index in (0, 4)
+        ours_writes = index < 2
         mine.append(writing if ours_writes else reading)
         theirs.append(reading if ours_writes else writing)
     for descriptor in mine:
@@ -191,49 +168,65 @@ def _close(descriptors: list[int]) -> None:
 
 
 class Run:
-    """The descriptors of one job and what has come through them."""
+    """The descriptors of one job and what has come through them.
 
-    def __init__(self, descriptors, job, stdin, output_bytes, receive):
-        self._stdin, self._stdout, self._stderr, self._results, self._control, self._status = (
-            descriptors
-        )
+    Attributes:
+      gone: whether nothing of the job is left, and its launcher ready for another.
+      layers: names of what keeps it in.
+    """
+
+    def __init__(self, descriptors, job, stdin, output_bytes, frame_bytes, receive):
+        self.gone = False
+        self._job, self._stdin, self._stdout, self._stderr, self._results = descriptors
         self._open = set(descriptors)
         self._stays = stdin is None
         self._resting = False
         self._outgoing = {
             self._stdin: memoryview(stdin or b""),
-            self._control: memoryview(frame(encode(job))),
+            self._job: memoryview(frame(marshal.dumps(job))),
         }
         self._output_bytes = output_bytes
+        self._frame_bytes = frame_bytes
         self._captures = self._new_captures()
         self._receive = receive
         self._cancelled: int | None = None
         self._frames = bytearray()
         self._received = 0
         self._report = bytearray()
+        self._lost = False
         self._began: float | None = None
         self._last = self._allowed = Time(0.0, 0.0)
         self._clock: int | None = None
         self._deadline: float | None = time.monotonic() + _START_SECONDS
         self._cause: Cause | None = None
-        self._selector = selectors.DefaultSelector()
-        for descriptor in self._outgoing:
-            self._selector.register(descriptor, selectors.EVENT_WRITE)
-        for descriptor in (*self._captures, self._results, self._status):
-            self._selector.register(descriptor, selectors.EVENT_READ)
+        self._killed = math.inf
+        self._poll = select.poll()
+        self._watched: set[int] = set()
+        for descriptor in (self._job, self._stdin):
+            self._feed(descriptor)  # the job is there to be read when its process starts
+            if self._outgoing.get(descriptor):
+                self._listen(descriptor, select.POLLOUT)
+        for descriptor in (*self._captures, self._results):
+            self._listen(descriptor)
+
+    def begin(self, launcher: Launcher) -> None:
+        """Hears of the job from the launcher that has been given its descriptors."""
+        self.layers = launcher.layers
+        self._launcher = launcher
+        self._status = launcher.status
+        self._listen(self._status)
 
     def _new_captures(self) -> dict[int, Capture]:
         return {stream: Capture(self._output_bytes) for stream in (self._stdout, self._stderr)}
 
     def close(self) -> None:
-        """Closes every descriptor still open, which also has the process killed."""
+        """Closes every descriptor that is its own."""
         for descriptor in list(self._open):
             self._drop(descriptor)
-        self._selector.close()
 
     def end(self) -> None:
         """Has the process killed where it has not ended, and waits until nothing of it is left."""
-        if self._status in self._open:
+        if not self._over():
             self._kill("done")
             self._resting = False
             self._serve_on()
@@ -242,13 +235,16 @@ class Run:
         """Returns whether the process still runs, having read what came since it was watched."""
         while self._status in self._serve_ready(0.0):
             pass
-        return self._cause is None and self._status in self._open
+        return self._cause is None and not self._over()
+
+    def _over(self) -> bool:
+        return self.gone or self._lost
 
     def send(self, data: bytes) -> None:
         """Adds ``data`` to what the program can read."""
         self._outgoing[self._stdin] = memoryview(bytes(self._outgoing[self._stdin]) + data)
-        if self._stdin not in self._selector.get_map():
-            self._selector.register(self._stdin, selectors.EVENT_WRITE)
+        if self._stdin not in self._watched:
+            self._listen(self._stdin, select.POLLOUT)
 
     def take_output(self) -> tuple[str, str]:
         """Returns what was printed to stdout and stderr since it was last taken."""
@@ -267,15 +263,14 @@ class Run:
             self._began = self._last.wall
             self._deadline = self._next_deadline()
         self._cancelled = cancelled
-        self._selector.register(cancelled, selectors.EVENT_READ)
+        self._listen(cancelled)
         self._serve_on()
-        if cancelled in self._selector.get_map():
-            self._selector.unregister(cancelled)
+        self._ignore(cancelled)
         ending = None if self._resting else self._ending()
         return None if self._resting else ending  # what it answered last may be read at its end
 
     def _serve_on(self) -> None:
-        while self._status in self._open and not self._resting:
+        while not self._over() and not self._resting:
             ready = self._serve_ready(max(0.0, self._deadline - time.monotonic()))
             if self._resting:
                 return
@@ -288,19 +283,30 @@ class Run:
                     self._expire()
 
     def _serve_ready(self, wait: float) -> list[int]:
-        ready = [key.fd for key, _ in self._selector.select(wait)]
+        ready = [descriptor for descriptor, _ in self._poll.poll(math.ceil(1000 * wait))]
         ready.sort(key=self._status.__ne__)  # that it started is known before what it answers
         for descriptor in ready:
-            if descriptor in self._selector.get_map():
+            if descriptor in self._watched:
                 self._serve(descriptor)
         return ready
+
+    def _listen(self, descriptor: int, events: int = select.POLLIN) -> None:
+        self._watched.add(descriptor)
+        self._poll.register(descriptor, events)
+
+    def _ignore(self, descriptor: int) -> None:
+        if descriptor in self._watched:
+            self._watched.remove(descriptor)
+            self._poll.unregister(descriptor)
 
     def _serve(self, descriptor: int) -> None:
         if descriptor in self._outgoing:
             self._feed(descriptor)
         elif descriptor == self._cancelled:
-            self._selector.unregister(descriptor)
+            self._ignore(descriptor)
             self._kill("done")
+        elif descriptor == self._status:
+            self._hear()
         else:
             self._read(descriptor)
 
@@ -315,28 +321,40 @@ class Run:
         self._outgoing[descriptor] = data
         if data:
             return
-        if descriptor == self._control or self._stays:
-            self._selector.unregister(descriptor)  # stays open: closing control kills
+        if descriptor == self._stdin and self._stays:
+            self._ignore(descriptor)
         else:
             self._drop(descriptor)
 
-    def _read(self, descriptor: int) -> None:
+    def _read(self, descriptor: int) -> bool:
+        """Takes what is there; returns whether there was anything, be it the end."""
         try:
             data = os.read(descriptor, _CHUNK)
         except BlockingIOError:
-            return
+            return False
         if not data:
             self._drop(descriptor)
-        elif descriptor == self._status:
-            self._report += data
-            if self._began is None:
-                self._begin()
         elif descriptor == self._results:
             self._collect(data)
         else:
             self._captures[descriptor].add(data)
             if self._captures[descriptor].total > _FLOOD * self._output_bytes:
                 self._kill("output")
+        return True
+
+    def _hear(self) -> None:
+        """Takes a line of the launcher's, or notices that it has ended."""
+        try:
+            line = os.read(self._status, _CHUNK)
+        except ConnectionError:
+            line = b""
+        self._lost = not line
+        if self._lost:
+            self._ignore(self._status)
+        self.gone = line.endswith(b"gone\n")
+        self._report += line
+        if self._began is None:
+            self._begin()
 
     def _collect(self, data: bytes) -> None:
         if self._cause is not None:
@@ -344,8 +362,8 @@ class Run:
         self._frames += data
         while len(self._frames) >= 8:
             length = int.from_bytes(self._frames[:8], "big")
-            limit = FRAME_BYTES if self._received < ANSWER_BYTES else LATE_BYTES
-            if length > limit + _ERROR_BYTES:
+            limit = self._frame_bytes if self._received < ANSWER_BYTES else LATE_BYTES
+            if length > max(limit, LATE_BYTES) + _ERROR_BYTES:
                 self._kill("garbled")
                 return
             if len(self._frames) < 8 + length:
@@ -391,9 +409,13 @@ class Run:
 
     def _expire(self) -> None:
         if self._cause is not None:
-            raise SandboxError(
-                "the sandbox's launcher does not end a process: restart this program"
-            )
+            if time.monotonic() > self._killed + _END_SECONDS:
+                raise SandboxError(
+                    "the sandbox's launcher does not end a process: restart this program"
+                )
+            self._launcher.wake()
+            self._deadline = time.monotonic() + _WAKE_SECONDS
+            return
         if self._began is None:
             raise SandboxError(
                 f"a sandbox did not start within {_START_SECONDS:g} s: run fewer at a time"
@@ -403,42 +425,41 @@ class Run:
     def _kill(self, cause: Cause) -> None:
         if self._cause is None:
             self._cause = cause
-            self._drop(self._control)
-            self._deadline = time.monotonic() + _END_SECONDS
+            self._killed = time.monotonic()
+            self._launcher.end_job()
+            self._deadline = self._killed + _WAKE_SECONDS
 
     def _drop(self, descriptor: int) -> None:
-        if descriptor in self._selector.get_map():
-            self._selector.unregister(descriptor)
+        self._ignore(descriptor)
+        self._outgoing.pop(descriptor, None)  # another may soon have its number
         self._open.remove(descriptor)
         os.close(descriptor)
 
     def _ending(self) -> Ending:
         ended = time.monotonic()
         for descriptor in (self._results, *self._captures):
-            while descriptor in self._open and self._pending(descriptor):
-                self._read(descriptor)
+            while descriptor in self._open and self._read(descriptor):
+                pass
         lines = self._report.decode("utf-8", "backslashreplace").splitlines()
         refusals = [line for line in lines if line.startswith("refused ")]
         if refusals:
-            raise SandboxError(
-                f"the host forbids the sandbox's isolation ({refusals[0][8:]}): allow unprivileged "
-                'user namespaces, or choose isolation="limits", which is weaker'
-            )
+            raise refusal(refusals[0][8:])
+        said = dict(line.partition(" ")[::2] for line in lines)
         cause, number = self._cause, 0
         if cause is None:
-            cause, _, text = lines[-1].partition(" ") if lines else ("", "", "")
-            if cause not in ("exit", "signal", "memory"):
-                cause, text = "signal", "9"
-            number = int(text)
+            cause = next((cause for cause in _OWN_ENDINGS if cause in said), "signal")
+            number = int(said.get(cause, signal.SIGKILL))
+        killed = (cause, number) == ("signal", signal.SIGKILL)
+        if killed and self._launcher.cgroup.has_killed():
+            cause, number = "memory", 0
+        cpu_seconds, _, peak_bytes = said.get("used", "0 0").partition(" ")
         return Ending(
             cause,
             number,
             self._captures[self._stdout].text(),
             self._captures[self._stderr].text(),
             ended - (self._began if self._began is not None else ended),
+            float(cpu_seconds),
+            int(peak_bytes),
+            self.layers,
         )
-
-    def _pending(self, descriptor: int) -> bool:
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            return bool(selector.select(0))

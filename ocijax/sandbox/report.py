@@ -2,33 +2,30 @@
 
 import signal
 
-from ocijax.sandbox.encoding import LATE_BYTES, EncodingError, decode
+from ocijax.sandbox.answer import ERROR, LIKE, MEMORY, VALUE
+from ocijax.sandbox.encoding import EncodingError, decode
 from ocijax.sandbox.process import Ending, Time
 from ocijax.sandbox.result import Outcome, Status
 
 GARBLED = "the program wrote into the channel of its answers"
 
 _ERROR_CHARACTERS = 32 << 10
-_STATUSES = ("ok", "error", "memory")
+_STATUSES: dict[bytes, Status] = {ERROR: "error", MEMORY: "memory"}
 
 
-def outcome(frame: bytes, passed: Time, value_bytes: int = 0) -> Outcome:
-    """Reads one frame, which may be anything: the candidate's process can write there.
-
-    A value takes many times its encoding, so none longer than asked for is decoded.
-    """
+def outcome(frame: bytes, passed: Time) -> Outcome:
+    """Reads one frame, which may be anything: the candidate's process can write there."""
+    kind, content = frame[:1], frame[1:]
     try:
-        status, content, plain = decode(frame)
-        if status == "ok" and len(content) > max(value_bytes, LATE_BYTES):
-            raise EncodingError("longer than it may be")
-        if status not in _STATUSES or not isinstance(content, bytes if status == "ok" else str):
+        if kind in (VALUE, LIKE):
+            value = decode(content)
+            return Outcome("ok", value, "", passed.wall, passed.cpu, kind == VALUE)
+        if kind not in _STATUSES:
             raise EncodingError("no such answer")
-        if status == "ok":
-            return Outcome("ok", decode(content), "", passed.wall, passed.cpu, plain is True)
-    except (ValueError, TypeError) as error:
-        status, content = "error", f"unreadable answer ({error})"
-    text = content[:_ERROR_CHARACTERS].encode("utf-8", "backslashreplace").decode()
-    return Outcome(status, None, text, passed.wall, passed.cpu)
+        status, text = _STATUSES[kind], content.decode("utf-8", "backslashreplace")
+    except ValueError as error:
+        status, text = "error", f"unreadable answer ({error})"
+    return Outcome(status, None, text[:_ERROR_CHARACTERS], passed.wall, passed.cpu)
 
 
 def end_status(ending: Ending, success: Status = "ok") -> Status:

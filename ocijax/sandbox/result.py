@@ -47,6 +47,9 @@ class ExecutionResult:
       signal: number of that signal, or ``None``.
       wall_seconds: from start to end of the stage.
       isolation: the level in force, ``namespaces`` or ``limits``.
+      layers: names of what kept the program in, of those that the level has on this host.
+      cpu_seconds: of all its processes; in a session, of the cell.
+      peak_bytes: the most memory that one of them held; 0 while a session's process goes on.
       restarted: whether all that earlier cells of the session had made was lost before this one.
       stage: that it ended in; where compiling failed, ``stderr`` is what the compiler said.
     """
@@ -58,6 +61,9 @@ class ExecutionResult:
     signal: int | None
     wall_seconds: float
     isolation: str
+    layers: tuple[str, ...] = ()
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
     restarted: bool = False
     stage: Stage = "run"
 
@@ -92,12 +98,14 @@ class CallResult:
       load: how loading the program went, before the first call; not ``ok``: no outcomes.
       stdout: head and tail of what was printed.
       isolation: as in `ExecutionResult`.
+      layers: likewise.
     """
 
     outcomes: tuple[Outcome, ...]
     load: Outcome
     stdout: str
     isolation: str
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,7 @@ class TestResult:
       stderr: likewise.
       wall_seconds: from start to end.
       isolation: as in `ExecutionResult`.
+      layers: likewise.
       promise: what a pass is worth: ``in-process`` says that a program could have forged it.
     """
 
@@ -120,6 +129,7 @@ class TestResult:
     stderr: str
     wall_seconds: float
     isolation: str
+    layers: tuple[str, ...] = ()
     promise: Literal["in-process"] = "in-process"
 
     @property

@@ -5,10 +5,7 @@ import importlib.util
 import math
 import os
 import secrets
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,7 +16,8 @@ from ocijax.errors import InputError
 from ocijax.sandbox.encoding import FRAME_BYTES, Opaque, decode, encode
 from ocijax.sandbox.interruption import interruptible
 from ocijax.sandbox.languages import PYTHON, Language, Toolchain, find
-from ocijax.sandbox.process import Ending, Launcher, Run, Time, execute, started
+from ocijax.sandbox.pool import Pool
+from ocijax.sandbox.process import Ending, Run, Time, execute, started
 from ocijax.sandbox.report import GARBLED, end_status, end_text, outcome
 from ocijax.sandbox.result import (
     CallResult,
@@ -30,8 +28,25 @@ from ocijax.sandbox.result import (
     Status,
     TestResult,
 )
+from ocijax.sandbox.seccomp import deny_list
+
+LEVELS = {
+    "namespaces": "user, pid, mount, network, IPC, UTS and cgroup namespaces, a read-only root, no"
+    " capabilities, seccomp, rlimits, Landlock and cgroups where the host has them",
+    "limits": "for hosts that forbid those: no capabilities, rlimits, cgroups where the host has"
+    " them; programs can read what this user can",
+}
+"""The levels of isolation, the strongest first, and the layers that each consists of."""
+
+
+def describe_levels() -> str:
+    """Returns what the help of a program says of the levels."""
+    levels = "; ".join(f"{name}: {layers}" for name, layers in LEVELS.items())
+    return f"Level of the sandbox. {levels}."
+
 
 _VERDICT_BYTES = 3 << 20
+_PACKAGES = "/packages"
 
 
 class Sandbox:
@@ -41,8 +56,10 @@ class Sandbox:
     kernel on time, memory, files and processes, and an empty directory to work in, which is gone
     afterwards. At the level ``namespaces`` it also sees no other process, no network and of the
     file system only the system's libraries and the interpreter, or its language's tools, all
-    read-only; it is an unprivileged user without capabilities. The level ``limits`` takes away
-    none of these: a program can read what we can, and even kill us.
+    read-only; it is an unprivileged user without capabilities, and is denied the system calls that
+    no program needs. Landlock and control groups are added where the host has them: results name
+    all layers. The level ``limits`` takes away none of these: a program can read what we can, and
+    even kill us.
 
     May be shared by threads and event loops; ``asyncio.run(sandbox.run(...))`` is fine.
 
@@ -62,13 +79,13 @@ class Sandbox:
         isolation: Literal["namespaces", "limits"] = "namespaces",
         packages: Iterable[str] = (),
     ):
-        if isolation not in ("namespaces", "limits"):
-            raise InputError(f"isolation {isolation!r}: choose namespaces or limits")
+        if isolation not in LEVELS:
+            raise InputError(f"isolation {isolation!r}: choose {' or '.join(LEVELS)}")
         self.limits = limits
         self.isolation = isolation
         self.packages = tuple(packages)
         self._packages = dict(place for name in self.packages for place in _places(name))
-        self._launcher = Launcher()
+        self._pools: dict[str, Pool] = {}
         self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "sandbox")
 
     async def run(
@@ -96,13 +113,16 @@ class Sandbox:
             or the language's tools are not on this host.
         """
         if language == PYTHON:
+            pool = self._pool()
             job = self._job("run", files, program=program)
             script = _Script(self.limits)
         else:
             toolchain = find(language)
+            pool = self._pool(toolchain)
             job = self._command_job(toolchain, program, files or {})
             script = _Script(self.limits, toolchain.language)
         ending = await self._execute(
+            pool,
             job,
             stdin=stdin.encode("utf-8", "surrogatepass"),
             allowed=script.allowed,
@@ -116,6 +136,9 @@ class Sandbox:
             signal=ending.number if ending.cause == "signal" else None,
             wall_seconds=ending.seconds - script.compile_seconds,
             isolation=self.isolation,
+            layers=ending.layers,
+            cpu_seconds=ending.cpu_seconds,
+            peak_bytes=ending.peak_bytes,
             stage=script.stage,
         )
 
@@ -151,16 +174,21 @@ class Sandbox:
         if wall_seconds is None:
             wall_seconds = self.limits.wall_seconds
         wall, cpu = (_for_each(inputs, seconds) for seconds in (wall_seconds, cpu_seconds))
+        value_bytes = min(value_bytes, FRAME_BYTES)
         job = self._job(
             "call",
             program=program,
             function=function,
             inputs=_encode_inputs(inputs),
-            value_bytes=min(value_bytes, FRAME_BYTES),
+            value_bytes=value_bytes,
         )
-        answers = _Answers(list(map(Time, wall, cpu)), job["value_bytes"], stop)
+        answers = _Answers(list(map(Time, wall, cpu)), stop)
         ending = await self._execute(
-            job, stdin=b"", allowed=Time(self.limits.wall_seconds), receive=answers.receive
+            self._pool(),
+            job,
+            allowed=Time(self.limits.wall_seconds),
+            frame_bytes=value_bytes,
+            receive=answers.receive,
         )
         return answers.result(ending, self.isolation)
 
@@ -201,7 +229,11 @@ class Sandbox:
         )
         verdict = _Verdict(token)
         ending = await self._execute(
-            job, stdin=b"", allowed=Time(self.limits.wall_seconds), receive=verdict.receive
+            self._pool(),
+            job,
+            allowed=Time(self.limits.wall_seconds),
+            frame_bytes=_VERDICT_BYTES,
+            receive=verdict.receive,
         )
         return verdict.result(ending, self.isolation)
 
@@ -212,23 +244,11 @@ class Sandbox:
             _inside(path): content.encode() if isinstance(content, str) else content
             for path, content in (files or {}).items()
         }
-        limits = self.limits
         return {
             "entry": entry,
             "arguments": arguments,
             "files": contents,
-            "isolation": self.isolation,
-            "limits": (
-                limits.memory_bytes,
-                limits.cpu_seconds,
-                limits.file_bytes,
-                limits.processes,
-            ),
-            "visible": _interpreter(),
-            "mounted": self._packages,
-            "packages": ["/packages"] if self._packages else [],
-            "environment": {"OMP_NUM_THREADS": "1"} if self._packages else {},
-            "scratch_bytes": limits.file_bytes + sum(map(len, contents.values())),
+            "scratch_bytes": self.limits.file_bytes + sum(map(len, contents.values())),
             "command": None,
         }
 
@@ -241,56 +261,61 @@ class Sandbox:
         job = self._job("", files=files | {source: program.encode("utf-8", "surrogatepass")})
         return job | {
             "command": toolchain.command(program, self.limits),
-            "visible": toolchain.visible,
-            "mounted": {},
             "scratch_bytes": job["scratch_bytes"] + toolchain.language.build_bytes,
         }
 
-    async def _execute(self, job: dict[str, Any], **arguments) -> Ending:
-        work = partial(self._execute_in_thread, job, arguments)
+    def _pool(self, toolchain: Toolchain | None = None) -> Pool:
+        """The launchers of programs in Python, or in the language of ``toolchain``."""
+        name = toolchain.language.name if toolchain else PYTHON
+        return self._pools.get(name) or self._pools.setdefault(name, self._new_pool(toolchain))
+
+    def _new_pool(self, toolchain: Toolchain | None) -> Pool:
+        limits, apart = self.limits, self.isolation == "namespaces"
+        paths = toolchain.visible if toolchain else _interpreter()
+        packages = {} if toolchain else self._packages
+        processes = toolchain.processes(limits) if toolchain else limits.processes
+        build_bytes = toolchain.language.build_bytes if toolchain else 0
+        settings = {
+            "isolation": self.isolation,
+            "shown": {path: path for path in paths} | packages,
+            "commands": toolchain is not None,
+            "packages": {
+                name: _PACKAGES if apart else os.path.dirname(path)
+                for path, place in packages.items()
+                if (name := Path(place).stem) in self.packages
+            },
+            "environment": {"OMP_NUM_THREADS": "1"} if packages else {},
+            "memory_bytes": limits.memory_bytes,
+            "use_limits": (limits.cpu_seconds, limits.file_bytes, limits.processes),
+            "scratch_bytes": limits.file_bytes + build_bytes,
+            "filter": deny_list() if apart else b"",
+            "landlock": 0,
+            "others": 0,
+        }
+        return Pool(settings, limits.memory_bytes + limits.file_bytes + build_bytes, processes)
+
+    async def _execute(self, pool: Pool, job: dict[str, Any], **arguments) -> Ending:
+        work = partial(self._execute_in_thread, pool, job, arguments)
         return await interruptible(self._threads, work)
 
     def _execute_in_thread(
-        self, job: dict[str, Any], arguments: dict[str, Any], cancelled: int
+        self, pool: Pool, job: dict[str, Any], arguments: dict[str, Any], cancelled: int
     ) -> Ending:
-        with self._placed(job) as placed:
-            return execute(
-                self._launcher,
-                placed,
-                output_bytes=self.limits.output_bytes,
-                cancelled=cancelled,
-                **arguments,
-            )
+        arguments = {"stdin": b"", "frame_bytes": 0} | arguments
+        output_bytes = self.limits.output_bytes
+        return execute(pool, job, output_bytes=output_bytes, cancelled=cancelled, **arguments)
 
     @contextlib.contextmanager
     def _session(self, receive: Callable[[bytes, Time], None]) -> Iterator[Run]:
         """A process that executes the cells it is sent, each answer going to ``receive``."""
-        with (
-            self._placed(self._job("session")) as job,
-            started(
-                self._launcher, job, output_bytes=self.limits.output_bytes, receive=receive
-            ) as run,
-        ):
+        with started(
+            self._pool(),
+            self._job("session"),
+            output_bytes=self.limits.output_bytes,
+            frame_bytes=0,
+            receive=receive,
+        ) as run:
             yield run
-
-    @contextlib.contextmanager
-    def _placed(self, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """``job`` with the directories of the host that it needs, which are gone afterwards."""
-        if self.isolation == "namespaces":
-            yield job
-            return
-        directory = tempfile.mkdtemp(prefix="sandbox-")
-        try:
-            for path, target in self._packages.items():
-                place = Path(directory + target)
-                place.parent.mkdir(exist_ok=True)
-                place.symlink_to(path)
-            scratch = f"{directory}/scratch"
-            os.mkdir(scratch, 0o700)
-            packages = [directory + path for path in job["packages"]]
-            yield job | {"scratch": scratch, "packages": packages}
-        finally:
-            _remove(directory)
 
 
 class _Script:
@@ -331,15 +356,14 @@ class _Script:
 class _Answers:
     """Collects the frames of a call as outcomes: of loading first, then of each input."""
 
-    def __init__(self, allowed: Sequence[Time], value_bytes: int, stop):
+    def __init__(self, allowed: Sequence[Time], stop):
         self._allowed = allowed
-        self._value_bytes = value_bytes
         self._stop = stop
         self._load: Outcome | None = None
         self._outcomes: list[Outcome] = []
 
     def receive(self, frame: bytes, passed: Time) -> Time | None:
-        answer = outcome(frame, passed, self._value_bytes)
+        answer = outcome(frame, passed)
         if self._load is None:
             self._load = answer
             if answer.status != "ok":
@@ -359,7 +383,8 @@ class _Answers:
             else:
                 self._outcomes.append(last)
         load = self._load or Outcome("killed", None, "cancelled")
-        return CallResult(tuple(self._outcomes), load, ending.stdout, isolation)
+        outcomes = tuple(self._outcomes)
+        return CallResult(outcomes, load, ending.stdout, isolation, ending.layers)
 
 
 class _Verdict:
@@ -371,7 +396,7 @@ class _Verdict:
 
     def receive(self, frame: bytes, passed: Time) -> None:
         self._failures = (GARBLED,)
-        match outcome(frame, passed, _VERDICT_BYTES).value:
+        match outcome(frame, passed).value:
             case (token, [*failures]) if token == self._token:
                 self._failures = tuple(map(str, failures))
 
@@ -381,7 +406,15 @@ class _Verdict:
             status, failures = end_status(ending, "error"), (end_text(ending),)
         elif not failures:
             status = "ok"
-        return TestResult(status, failures, ending.stdout, ending.stderr, ending.seconds, isolation)
+        return TestResult(
+            status=status,
+            failures=failures,
+            stdout=ending.stdout,
+            stderr=ending.stderr,
+            wall_seconds=ending.seconds,
+            isolation=isolation,
+            layers=ending.layers,
+        )
 
 
 def _for_each(inputs: Sequence[Any], seconds: float | Sequence[float]) -> Sequence[float]:
@@ -432,7 +465,7 @@ def _places(name: str) -> list[tuple[str, str]]:
         source = source.parent
     libraries = source.with_name(f"{name}.libs")  # shared ones that a wheel brings along
     return [
-        (os.path.realpath(path), f"/packages/{path.name}")
+        (os.path.realpath(path), f"{_PACKAGES}/{path.name}")
         for path in (source, libraries)
         if path.exists()
     ]
@@ -443,12 +476,3 @@ def _inside(path: str) -> str:
     if not parts or parts[0] == "/" or ".." in parts or "\0" in path:
         raise InputError(f"file {path!r}: give a path inside the working directory")
     return str(PurePosixPath(path))
-
-
-def _remove(directory: str) -> None:
-    """Removes ``directory``, also what is too deep for Python or has no permission bits left."""
-    try:
-        shutil.rmtree(directory)
-    except (OSError, RecursionError):
-        subprocess.run(["chmod", "-R", "u+rwx", directory], capture_output=True)
-        subprocess.run(["rm", "-rf", directory], check=True, capture_output=True)

@@ -109,6 +109,9 @@ class Session:
                 signal=ending.number if ending.cause == "signal" else None,
                 wall_seconds=ending.seconds,
                 isolation=self._sandbox.isolation,
+                layers=ending.layers,
+                cpu_seconds=ending.cpu_seconds,
+                peak_bytes=ending.peak_bytes,
                 restarted=restarted,
             )
         stdout, stderr = self._run.take_output()
@@ -121,6 +124,8 @@ class Session:
             signal=None,
             wall_seconds=answer.wall_seconds,
             isolation=self._sandbox.isolation,
+            layers=self._run.layers,
+            cpu_seconds=answer.cpu_seconds,
             restarted=restarted,
         )
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+from answer import VALUE
 from candidate import FILE, compiled, cut, describe, keep_lines, module, send
 from encoding import encode
 
@@ -30,7 +31,7 @@ def test(channel: int, program: str, tests: str, entry_point: str | None, token:
     """
     failures = _failures(program, tests, entry_point)
     texts = [cut(text, _TEXT) for text in failures[:_MOST_FAILURES]]
-    send(channel, "ok", encode((token, texts)))
+    send(channel, VALUE, encode((token, texts)))
 
 
 def _failures(program: str, tests: str, entry_point: str | None) -> list[str]:

@@ -162,7 +162,7 @@ def test_we_cannot_be_signalled(confined, name):
                 try:
                     os.kill(target, signal.{name})
                     done.append(target)
-                except ProcessLookupError:
+                except (ProcessLookupError, PermissionError):
                     pass
             return done
     """
@@ -297,7 +297,7 @@ def test_many_files_do_not_fill_the_disk(confined):
 
 def test_the_scratch_directory_is_gone(runner, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    runner.run("""
+    runner.another().run("""
         import os
         os.makedirs("a/b/c")
         open("a/b/c/file", "w").close()
@@ -314,12 +314,12 @@ def test_the_scratch_directory_is_gone(runner, monkeypatch, tmp_path):
     [
         b"\0" * 8,
         b"\xff" * 64,
-        b"\0" * 7 + b"\1N",
-        b"\0" * 7 + b"\x05l0;l0",
+        b"\0" * 7 + b"\1v",
+        b"\0" * 7 + b"\x05vl0;l",
         b"\0" * 4 + b"\1\0\0\0",
-        b"\0" * 7 + b"\x0ct2;s2;ok;b1;N",
-        b"\0" * 7 + b"\x0bt2;s2;okb0;",
-        b"\0" * 7 + b"\x06t2;l0;N",
+        b"\0" * 7 + b"\x01x",
+        b"\0" * 7 + b"\x06vt2;l0",
+        b"\0" * 7 + b"\x02e\xff",
     ],
 )
 def test_forged_frames_are_at_most_wrong_answers(runner, frame):
@@ -415,6 +415,7 @@ def test_a_host_that_forbids_namespaces_is_named_with_the_remedy():
     """
     refusal, level = _in_user_namespace(program).splitlines()
     assert refusal.startswith("the host forbids the sandbox's isolation (unshare: ")
+    assert "sysctl -w user.max_user_namespaces=" in refusal
     assert 'isolation="limits"' in refusal
     assert level == "limits"
 

@@ -84,7 +84,7 @@ NOT_DECEIVED_BY = {
     "verdicts written to every descriptor": """
         import os
         def add(a, b):
-            body = b't3;s2;okb10;t2;b10;0123456789abcdefl0;T'
+            body = b'vt2;b10;0123456789abcdefl0;'
             for number in range(3, 64):
                 try:
                     os.write(number, len(body).to_bytes(8, "big") + body)

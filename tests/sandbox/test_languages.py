@@ -213,3 +213,30 @@ def test_java_names_are_those_of_the_program(program, unit, main):
 )
 def test_java_names_are_found_in_any_text_at_once(text):
     assert java.names(text * 300_000)["unit"]  # quadratic time would be hours
+
+
+DEVICES = {
+    "bash": "read line < /dev/stdin; echo $line > /dev/stdout; echo 2 > /dev/stderr; cat <(echo 3)",
+    "javascript": """
+        const { readFileSync, writeFileSync } = require("fs");
+        writeFileSync("/dev/stdout", readFileSync("/dev/stdin", "utf8"));
+        writeFileSync("/dev/stderr", "2\\n");
+        console.log(3);
+    """,
+}
+
+
+@pytest.mark.parametrize("language", list(DEVICES))
+def test_streams_can_be_opened_by_their_names(runner, language):
+    needs(language)
+    result = runner.another(limits=SMALL).run(DEVICES[language], stdin="1\n", language=language)
+    assert (result.stdout, result.stderr) == ("1\n3\n", "2\n")
+
+
+def test_a_program_sees_its_own_processes_only(confined):
+    needs("bash")
+    sandbox = confined.another(limits=SMALL)
+    seen = sandbox.run("echo /proc/[0-9]*; ls /proc", language="bash").stdout.split()
+    assert "/proc/1" in seen
+    assert len(seen) < 12
+    assert not {"kcore", "sys", "meminfo"} & set(seen)

@@ -1,12 +1,15 @@
 """What goes on past its limits is gone soon after, whole."""
 
+import json
 import os
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
 from ocijax.sandbox import Limits
+from tests.sandbox import arena
 from tests.sandbox.processes import named
 
 LIMIT = 0.3
@@ -122,3 +125,13 @@ def test_a_call_is_gone_whole_soon_after_its_limit(runner, name, act):
     assert time.monotonic() - began < 2 * LATE
     assert first.value == 1
     assert second.status in ("timeout", "output")
+
+
+def test_a_users_other_threads_do_not_count():
+    command = [str(Path(__file__).with_name("run_crowded.py")), json.dumps(arena.outside())]
+    small_threads = {"MALLOC_ARENA_MAX": "1"}  # an arena has little memory for them
+    try:
+        lines, errors = arena.run(command, "ordinary", small_threads, seconds=60)
+    except arena.Unavailable as reason:
+        pytest.skip(f"no arena: {reason}")
+    assert lines == [{"status": "ok", "seen": "thread\nprocess\n", "error": ""}], errors

@@ -170,7 +170,7 @@ def test_nothing_survives_when_we_are_killed_with_many_jobs_running(runner, mark
     """
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)],
-        env=os.environ | {"TMPDIR": str(tmp_path)},  # scratch directories are left there
+        env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     try:
         wait_until(lambda: len(named(mark)) == 2 * 3 * 3)
@@ -180,4 +180,5 @@ def test_nothing_survives_when_we_are_killed_with_many_jobs_running(runner, mark
         parent.kill()
         parent.wait()
     wait_until(lambda: not alive(members))
+    wait_until(lambda: not list(tmp_path.iterdir()))
     assert named(mark) == []

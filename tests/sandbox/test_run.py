@@ -5,6 +5,7 @@ import textwrap
 import pytest
 
 from ocijax.errors import InputError
+from ocijax.sandbox import Limits
 
 
 def test_a_script_reads_its_input_and_prints(runner):
@@ -140,3 +141,40 @@ def test_threads_and_exit_handlers_have_their_turn(runner):
         print("main")
     """
     assert runner.run(program).stdout == "main\nthread\nexit\n"
+
+
+def test_its_files_may_be_larger_than_those_it_writes(runner):
+    program = """
+        import os
+        print(os.path.getsize("large"))
+        try:
+            open("other", "wb").write(bytes(33 << 20))
+        except OSError as error:
+            print(type(error).__name__)
+    """
+    result = runner.run(program, files={"large": bytes(80 << 20)})
+    assert result.stdout == f"{80 << 20}\nOSError\n", result.stderr
+
+
+def test_what_it_used_is_counted_with_what_it_started(runner):
+    program = """
+        import os, time
+        if os.fork() == 0:
+            held = b"x" * (150 << 20)
+            while time.process_time() < 0.4: pass
+            os._exit(0)
+        os.wait()
+        while time.process_time() < 0.3: pass
+    """
+    result = runner.run(program)
+    assert result.status == "ok", result.stderr
+    assert 0.65 < result.cpu_seconds < result.wall_seconds + 0.5
+    assert 150 << 20 < result.peak_bytes < 250 << 20
+
+
+def test_what_it_used_is_counted_where_it_is_stopped(runner):
+    limited = runner.another(limits=Limits(wall_seconds=1.0))
+    result = limited.run("held = b'x' * (150 << 20)\nwhile True: pass")
+    assert result.status == "timeout"
+    assert result.cpu_seconds > 0.3
+    assert result.peak_bytes > 150 << 20
