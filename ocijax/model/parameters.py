@@ -7,9 +7,11 @@ travel as a plain dict ``{path: array}``; arrays of the decoder layers are stack
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from ocijax.model.config import ModelConfig
@@ -17,6 +19,8 @@ from ocijax.sharding import named_sharding
 
 Parameters = dict[str, jax.Array]
 """``{path: array}``, the paths being those of `parameter_table`."""
+
+Array = TypeVar("Array", jax.Array, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -26,99 +30,108 @@ class ParameterSpec:
     Attributes:
       shape: full shape; layers are stacked on axis 0 where ``axes[0] == "layers"``.
       axes: one logical axis name per dimension; `ocijax.sharding` maps them to mesh axes.
-      stddev: standard deviation of the truncated-normal init; ``None`` initialises to one.
       hugging_face: name in a checkpoint, ``{layer}`` standing for the layer's index.
-      matrix: how many leading dimensions (after ``layers``) are inputs of the matrix product;
-        Hugging Face stores the same matrix as ``[outputs, inputs]``. Zero: stored as it is.
+      inputs: how many leading dimensions (after ``layers``) are inputs of a matrix product, whose
+        matrix Hugging Face stores as ``[outputs, inputs]``; zero for a vector (a bias, a norm's
+        weight), stored flat; ``None`` for the embedding table, stored as it is.
+      mean: of the initial values.
+      stddev: their standard deviation; zero where all begin as ``mean``.
     """
 
     shape: tuple[int, ...]
     axes: tuple[str, ...]
-    stddev: float | None
     hugging_face: str
-    matrix: int = 0
+    inputs: int | None = 0
+    mean: float = 0.0
+    stddev: float = 0.0
 
     @property
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def stacked(self) -> bool:
+        """Whether it holds a tensor of each layer."""
+        return self.axes[0] == "layers"
+
+    @property
+    def layer_shape(self) -> tuple[int, ...]:
+        """Our shape of one layer's tensor."""
+        return self.shape[1:] if self.stacked else self.shape
+
+    @property
+    def hugging_face_shape(self) -> tuple[int, ...]:
+        """A checkpoint's shape of one layer's tensor."""
+        shape = self.layer_shape
+        if self.inputs is None:
+            return shape
+        flat = (math.prod(shape[self.inputs :]), math.prod(shape[: self.inputs]))
+        return flat if self.inputs else flat[:1]
+
 
 def parameter_table(config: ModelConfig) -> Mapping[str, ParameterSpec]:
-    """Every parameter of a model of this shape, by path, in a fixed order."""
-    layers, hidden, inner = (
-        config.num_hidden_layers,
-        config.hidden_size,
-        config.intermediate_size,
-    )
-    heads, key_value_heads, head = (
-        config.num_attention_heads,
-        config.num_key_value_heads,
-        config.head_dim,
-    )
-    in_scale, out_scale = 0.02, 0.02 / math.sqrt(2 * layers)
-    block = "model.layers.{layer}."
+    """Every parameter of a model of this shape, by path, in a fixed order.
 
-    def projection(name: str, count: int) -> ParameterSpec:
-        return ParameterSpec(
-            (layers, hidden, count, head),
-            ("layers", "hidden", "heads" if name == "q" else "key_value_heads", "head_dim"),
-            in_scale,
-            f"{block}self_attn.{name}_proj.weight",
-            matrix=1,
-        )
+    Where a layer of the decoder has a bias, it is that of the weight beside it: ``query_bias`` of
+    ``query``.
+    """
+    hidden, inner = (config.hidden_size, "hidden"), (config.intermediate_size, "intermediate")
+    vocab, head = (config.vocab_size, "vocab"), (config.head_dim, "head_dim")
+    query_heads = ((config.num_attention_heads, "heads"), head)
+    key_value_heads = ((config.num_key_value_heads, "key_value_heads"), head)
+    layers = (config.num_hidden_layers, "layers")
+    in_scale, out_scale = 0.02, 0.02 / math.sqrt(2 * config.num_hidden_layers)
+    attention, mlp = "model.layers.{layer}.self_attn", "model.layers.{layer}.mlp"
+    up, down = ("up_proj", "down_proj") if config.gated_mlp else ("c_fc", "c_proj")
 
-    def norm(name: str) -> ParameterSpec:
-        return ParameterSpec((layers, hidden), ("layers", "hidden"), None, f"{block}{name}.weight")
+    table = {}
 
-    table = {
-        "embedding": ParameterSpec(
-            (config.vocab_size, hidden), ("vocab", "hidden"), in_scale, "model.embed_tokens.weight"
-        ),
-        "layers/attention_norm": norm("input_layernorm"),
-        "layers/query": projection("q", heads),
-        "layers/key": projection("k", key_value_heads),
-        "layers/value": projection("v", key_value_heads),
-        "layers/output": ParameterSpec(
-            (layers, heads, head, hidden),
-            ("layers", "heads", "head_dim", "hidden"),
-            out_scale,
-            f"{block}self_attn.o_proj.weight",
-            matrix=2,
-        ),
-        "layers/mlp_norm": norm("post_attention_layernorm"),
-        "layers/gate": ParameterSpec(
-            (layers, hidden, inner),
-            ("layers", "hidden", "intermediate"),
-            in_scale,
-            f"{block}mlp.gate_proj.weight",
-            matrix=1,
-        ),
-        "layers/up": ParameterSpec(
-            (layers, hidden, inner),
-            ("layers", "hidden", "intermediate"),
-            in_scale,
-            f"{block}mlp.up_proj.weight",
-            matrix=1,
-        ),
-        "layers/down": ParameterSpec(
-            (layers, inner, hidden),
-            ("layers", "intermediate", "hidden"),
-            out_scale,
-            f"{block}mlp.down_proj.weight",
-            matrix=1,
-        ),
-        "final_norm": ParameterSpec((hidden,), ("hidden",), None, "model.norm.weight"),
-    }
+    def add(path: str, name: str, *dimensions: tuple[int, str], **rest) -> None:
+        if path.startswith("layers/"):
+            dimensions = (layers, *dimensions)
+        shape, axes = zip(*dimensions, strict=True)
+        table[path] = ParameterSpec(shape, axes, name, **rest)
+
+    def add_matrix(path: str, name: str, inputs, outputs, stddev: float, bias: bool) -> None:
+        count = len(inputs)
+        add(path, f"{name}.weight", *inputs, *outputs, inputs=count, stddev=stddev)
+        if bias:
+            add(f"{path}_bias", f"{name}.bias", *outputs)
+
+    def add_norm(path: str, name: str, dimension: tuple[int, str]) -> None:
+        add(path, f"{name}.weight", dimension, mean=0.0 if config.norm_unit_offset else 1.0)
+        if config.norm == "layer_norm":
+            add(f"{path}_bias", f"{name}.bias", dimension)
+
+    add("embedding", "model.embed_tokens.weight", vocab, hidden, inputs=None, stddev=in_scale)
+    add_norm("layers/attention_norm", "model.layers.{layer}.input_layernorm", hidden)
+    for path, name, heads in (
+        ("layers/query", "q_proj", query_heads),
+        ("layers/key", "k_proj", key_value_heads),
+        ("layers/value", "v_proj", key_value_heads),
+    ):
+        bias = config.query_key_value_bias
+        add_matrix(path, f"{attention}.{name}", (hidden,), heads, in_scale, bias)
+    bias = config.attention_output_bias
+    add_matrix("layers/output", f"{attention}.o_proj", query_heads, (hidden,), out_scale, bias)
+    if config.query_key_norm:
+        add_norm("layers/query_norm", f"{attention}.q_norm", head)
+        add_norm("layers/key_norm", f"{attention}.k_norm", head)
+    add_norm("layers/mlp_norm", "model.layers.{layer}.post_attention_layernorm", hidden)
+    bias = config.mlp_bias
+    if config.gated_mlp:
+        add_matrix("layers/gate", f"{mlp}.gate_proj", (hidden,), (inner,), in_scale, bias)
+    add_matrix("layers/up", f"{mlp}.{up}", (hidden,), (inner,), in_scale, bias)
+    add_matrix("layers/down", f"{mlp}.{down}", (inner,), (hidden,), out_scale, bias)
+    add_norm("final_norm", "model.norm", hidden)
     if not config.tie_word_embeddings:
-        table["head"] = ParameterSpec(
-            (hidden, config.vocab_size), ("hidden", "vocab"), in_scale, "lm_head.weight", matrix=1
-        )
+        add_matrix("head", "lm_head", (hidden,), (vocab,), in_scale, bias=False)
     return table
 
 
 def init_parameters(config: ModelConfig, key: jax.Array, dtype=jnp.float32) -> Parameters:
-    """Fresh parameters: truncated normal at two standard deviations, norms at one.
+    """Fresh parameters: truncated normal at two standard deviations, or constant.
 
     Args:
       config: the model's shape.
@@ -128,11 +141,11 @@ def init_parameters(config: ModelConfig, key: jax.Array, dtype=jnp.float32) -> P
     """
     parameters = {}
     for index, (path, spec) in enumerate(parameter_table(config).items()):
-        if spec.stddev is None:
-            parameters[path] = jnp.ones(spec.shape, dtype)
+        if not spec.stddev:
+            parameters[path] = jnp.full(spec.shape, spec.mean, dtype)
             continue
         draw = jax.random.truncated_normal(jax.random.fold_in(key, index), -2, 2, spec.shape, dtype)
-        parameters[path] = draw * jnp.asarray(spec.stddev, dtype)
+        parameters[path] = spec.mean + draw * jnp.asarray(spec.stddev, dtype)
     return parameters
 
 
@@ -153,12 +166,19 @@ def parameter_count(config: ModelConfig) -> int:
     return sum(spec.size for spec in parameter_table(config).values())
 
 
-def from_hugging_face(spec: ParameterSpec, tensor: jax.Array) -> jax.Array:
-    """One layer's Hugging Face tensor (``[outputs, inputs]``) in our layout, unstacked."""
-    shape = spec.shape[1:] if spec.axes[0] == "layers" else spec.shape
-    if not spec.matrix:
-        return tensor.reshape(shape)
-    inputs, outputs = shape[: spec.matrix], shape[spec.matrix :]
-    return tensor.reshape(*outputs, *inputs).transpose(
-        *range(len(outputs), len(shape)), *range(len(outputs))
-    )
+def from_hugging_face(spec: ParameterSpec, tensor: Array) -> Array:
+    """One layer's tensor of a checkpoint, of ``spec.hugging_face_shape``, in our layout."""
+    shape, inputs = spec.layer_shape, spec.inputs or 0
+    tensor = tensor.reshape(*shape[inputs:], *shape[:inputs])
+    return tensor.transpose(_rolled(len(shape), len(shape) - inputs))
+
+
+def to_hugging_face(spec: ParameterSpec, array: Array) -> Array:
+    """One layer's array in a checkpoint's layout; the inverse of `from_hugging_face`."""
+    array = array.transpose(_rolled(array.ndim, spec.inputs or 0))
+    return array.reshape(spec.hugging_face_shape)
+
+
+def _rolled(dimensions: int, first: int) -> tuple[int, ...]:
+    """The permutation that begins with dimension ``first``."""
+    return (*range(first, dimensions), *range(first))

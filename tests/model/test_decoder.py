@@ -9,7 +9,7 @@ import pytest
 
 from ocijax.data.example import Example
 from ocijax.data.packing import pack
-from ocijax.model.config import ModelConfig
+from ocijax.model.config import ModelConfig, RopeScaling
 from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import from_hugging_face, parameter_table
 from ocijax.train.loss import batch_loss
@@ -41,7 +41,7 @@ def config(variant):
         head_dim=4,
         max_position_embeddings=64,
         rope_theta=100_000.0,
-        rope_scaling_factor=4.0,
+        rope_scaling=RopeScaling("linear", 4.0),
         tie_word_embeddings=variant == "tied",
     )
 
