@@ -1,0 +1,198 @@
+"""Every family against transformers: the tiny models of tests/golden/families.py.
+
+Each test runs on the committed values, and on values computed here and now where torch and
+transformers are installed.
+"""
+
+import functools
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ocijax.data.example import Example
+from ocijax.data.packing import pack
+from ocijax.hugging_face.config import read_config
+from ocijax.model.decoder import ComputeConfig, Decoder
+from ocijax.model.parameters import from_hugging_face, parameter_table, to_hugging_face
+from ocijax.sample.decoding import Draws, Rows, decode, grow, prefill
+from ocijax.sharding import MeshConfig, make_mesh
+from ocijax.train.loss import batch_loss
+from tests.golden.families import (
+    LENGTHS,
+    NEW_TOKENS,
+    PROMPT,
+    VARIANTS,
+    Reference,
+    read_reference,
+    summary,
+    texts,
+    weight,
+)
+
+ROW = 48
+COMPUTE = ComputeConfig("float32", "none")
+WITHOUT_TRANSFORMERS = not all(map(importlib.util.find_spec, ("torch", "transformers")))
+
+
+@functools.cache
+def live_reference(variant: str) -> Reference:
+    from tests.golden.make_families import compute_reference
+
+    return compute_reference(variant)
+
+
+live = pytest.param(
+    live_reference,
+    id="live",
+    marks=pytest.mark.skipif(WITHOUT_TRANSFORMERS, reason="torch or transformers is absent"),
+)
+
+
+@pytest.fixture(scope="module", params=[pytest.param(read_reference, id="committed"), live])
+def source(request):
+    """Where reference values come from."""
+    return request.param
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def reference(variant, source) -> Reference:
+    return source(variant)
+
+
+@functools.cache
+def model(variant: str):
+    """The shape and the parameters, from the file and the tensors that transformers has."""
+    config = read_config(read_reference(variant).config)
+    layers = range(config.num_hidden_layers)
+
+    def tensor(spec, layer):
+        name = spec.hugging_face.format(layer=layer)
+        return from_hugging_face(spec, weight(name, spec.hugging_face_shape))
+
+    return config, {
+        path: jnp.stack([tensor(spec, layer) for layer in layers])
+        if spec.stacked
+        else jnp.asarray(tensor(spec, 0))
+        for path, spec in parameter_table(config).items()
+    }
+
+
+def tensors(config, parameters):
+    """Arrays by their names in a checkpoint, in its layout."""
+    return {
+        spec.hugging_face.format(layer=layer): to_hugging_face(spec, array)
+        for path, spec in parameter_table(config).items()
+        for layer, array in enumerate(parameters[path] if spec.stacked else [parameters[path]])
+    }
+
+
+def rows_of(indices):
+    """Texts packed into as few rows as they need."""
+    examples = [Example(*texts()[index]) for index in indices]
+    rows = list(pack(examples, ROW))
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+@functools.cache
+def forward(variant: str):
+    """The jitted forward of two rows: a batch in, logits ``[rows, length, vocab]`` out."""
+    config, parameters = model(variant)
+
+    @jax.jit
+    def logits(tokens, positions, segment_ids):
+        decoder = Decoder(config, COMPUTE, parameters)
+        return decoder.logits(decoder(tokens, positions, segment_ids))
+
+    return lambda batch: np.asarray(
+        logits(batch["tokens"], batch["positions"], batch["segment_ids"])
+    )
+
+
+def assert_logits(found, expected):
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+
+
+def test_table_has_the_names_and_shapes_of_the_tensors_that_transformers_saves(variant, reference):
+    config, parameters = model(variant)
+    found = {name: array.shape for name, array in tensors(config, parameters).items()}
+    assert found == reference.shapes
+
+
+def test_tensors_come_back_from_our_layout_as_they_were(variant):
+    config, parameters = model(variant)
+    for name, array in tensors(config, parameters).items():
+        np.testing.assert_array_equal(array, weight(name, array.shape))
+
+
+def test_ragged_rows_have_the_logits_of_transformers(variant, reference):
+    padded = [rows_of([index]) for index in range(len(LENGTHS))]
+    for pair in ((0, 2), (1, 2)):
+        batch = {
+            name: np.concatenate([padded[index][name] for index in pair]) for name in padded[0]
+        }
+        for row, index in zip(forward(variant)(batch), pair, strict=True):
+            assert_logits(row[: LENGTHS[index]], reference.logits[index])
+
+
+def test_packed_rows_give_each_text_the_logits_that_it_has_alone(variant, reference):
+    batch = rows_of(range(len(LENGTHS)))
+    assert len(batch["tokens"]) == 2, "two texts share a row"
+    found = forward(variant)(batch)
+    for (tokens, _), expected in zip(texts(), reference.logits, strict=True):
+        places = [
+            (row, batch["segment_ids"][row] == segment)
+            for row in range(2)
+            for segment in range(1, 1 + batch["segment_ids"][row].max())
+        ]
+        ((row, place),) = (
+            (row, place)
+            for row, place in places
+            if np.array_equal(batch["tokens"][row][place], tokens)
+        )
+        assert_logits(found[row][place], expected)
+
+
+def test_masked_loss_and_its_gradient_are_those_of_transformers(variant, reference):
+    config, parameters = model(variant)
+    batch = rows_of(range(len(LENGTHS)))
+
+    def loss(parameters):
+        return batch_loss(Decoder(config, COMPUTE, parameters), batch, chunk=16)[0]
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(parameters)
+    np.testing.assert_allclose(value, reference.loss, rtol=1e-5)
+    gradient = tensors(config, gradient)
+    for name, expected in zip(reference.shapes, reference.gradients, strict=True):
+        error = np.linalg.norm(summary(gradient[name]) - expected) / np.linalg.norm(expected)
+        assert error < 1e-4, name
+
+
+def test_greedy_tokens_are_those_of_transformers(variant, reference):
+    config, parameters = model(variant)
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    static = {"config": config, "compute": COMPUTE, "mesh": mesh}
+    lengths = np.minimum(LENGTHS, PROMPT).astype(np.int32)
+    prompts = np.zeros((len(LENGTHS), PROMPT), np.int32)
+    for row, length, (tokens, _) in zip(prompts, lengths, texts(), strict=True):
+        row[:length] = tokens[:length]
+    cache = prefill(parameters, prompts, **static)
+    rows = Rows(
+        tokens=prompts[np.arange(len(LENGTHS)), lengths - 1],
+        positions=lengths - 1,
+        counts=np.zeros_like(lengths),
+        limits=np.full_like(lengths, NEW_TOKENS),
+        indices=np.arange(len(LENGTHS), dtype=np.int32),
+    )
+    draws = Draws(np.uint32(0), np.float32(0), np.float32(1))
+    cache = grow(cache, mesh=mesh, slots=PROMPT + NEW_TOKENS)
+    no_stop = np.full(1, -1, np.int32)
+    _, found = decode(parameters, cache, rows, no_stop, draws, steps=NEW_TOKENS, **static)
+    np.testing.assert_array_equal(found, np.stack(reference.greedy))
