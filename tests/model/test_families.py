@@ -34,6 +34,8 @@ from tests.golden.families import (
 
 ROW = 48
 COMPUTE = ComputeConfig("float32", "none")
+# Compiling takes longer than running by far.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 WITHOUT_TRANSFORMERS = not all(map(importlib.util.find_spec, ("torch", "transformers")))
 
 
@@ -78,15 +80,16 @@ def model(variant: str):
         return from_hugging_face(spec, weight(name, spec.hugging_face_shape))
 
     return config, {
-        path: jnp.stack([tensor(spec, layer) for layer in layers])
-        if spec.stacked
-        else jnp.asarray(tensor(spec, 0))
+        path: jnp.asarray(
+            np.stack([tensor(spec, layer) for layer in layers]) if spec.stacked else tensor(spec, 0)
+        )
         for path, spec in parameter_table(config).items()
     }
 
 
 def tensors(config, parameters):
     """Arrays by their names in a checkpoint, in its layout."""
+    parameters = jax.device_get(parameters)
     return {
         spec.hugging_face.format(layer=layer): to_hugging_face(spec, array)
         for path, spec in parameter_table(config).items()
@@ -106,7 +109,7 @@ def forward(variant: str):
     """The jitted forward of two rows: a batch in, logits ``[rows, length, vocab]`` out."""
     config, parameters = model(variant)
 
-    @jax.jit
+    @jit
     def logits(tokens, positions, segment_ids):
         decoder = Decoder(config, COMPUTE, parameters)
         return decoder.logits(decoder(tokens, positions, segment_ids))
@@ -114,6 +117,43 @@ def forward(variant: str):
     return lambda batch: np.asarray(
         logits(batch["tokens"], batch["positions"], batch["segment_ids"])
     )
+
+
+@functools.cache
+def loss_and_gradient(variant: str):
+    """The masked loss of all texts, packed, and its gradient by the names of a checkpoint."""
+    config, parameters = model(variant)
+    batch = rows_of(range(len(LENGTHS)))
+
+    def loss(parameters):
+        return batch_loss(Decoder(config, COMPUTE, parameters), batch, chunk=16)[0]
+
+    value, gradient = jit(jax.value_and_grad(loss))(parameters)
+    return value, tensors(config, gradient)
+
+
+@functools.cache
+def greedy_tokens(variant: str):
+    """Tokens ``[texts, 64]`` after the prompts, which are ragged, through the cache."""
+    config, parameters = model(variant)
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    static = {"config": config, "compute": COMPUTE, "mesh": mesh}
+    lengths = np.minimum(LENGTHS, PROMPT).astype(np.int32)
+    prompts = np.zeros((len(LENGTHS), PROMPT), np.int32)
+    for row, length, (tokens, _) in zip(prompts, lengths, texts(), strict=True):
+        row[:length] = tokens[:length]
+    rows = Rows(
+        tokens=prompts[np.arange(len(LENGTHS)), lengths - 1],
+        positions=lengths - 1,
+        counts=np.zeros_like(lengths),
+        limits=np.full_like(lengths, NEW_TOKENS),
+        indices=np.arange(len(LENGTHS), dtype=np.int32),
+    )
+    cache = prefill(parameters, prompts, **static)
+    cache = grow(cache, mesh=mesh, slots=PROMPT + NEW_TOKENS)
+    draws = Draws(np.uint32(0), np.float32(0), np.float32(1))
+    no_stop = np.full(1, -1, np.int32)
+    return decode(parameters, cache, rows, no_stop, draws, steps=NEW_TOKENS, **static)[1]
 
 
 def assert_logits(found, expected):
@@ -161,38 +201,22 @@ def test_packed_rows_give_each_text_the_logits_that_it_has_alone(variant, refere
 
 
 def test_masked_loss_and_its_gradient_are_those_of_transformers(variant, reference):
-    config, parameters = model(variant)
-    batch = rows_of(range(len(LENGTHS)))
-
-    def loss(parameters):
-        return batch_loss(Decoder(config, COMPUTE, parameters), batch, chunk=16)[0]
-
-    value, gradient = jax.jit(jax.value_and_grad(loss))(parameters)
-    np.testing.assert_allclose(value, reference.loss, rtol=1e-5)
-    gradient = tensors(config, gradient)
+    loss, gradient = loss_and_gradient(variant)
+    np.testing.assert_allclose(loss, reference.loss, rtol=1e-5)
     for name, expected in zip(reference.shapes, reference.gradients, strict=True):
         error = np.linalg.norm(summary(gradient[name]) - expected) / np.linalg.norm(expected)
         assert error < 1e-4, name
 
 
 def test_greedy_tokens_are_those_of_transformers(variant, reference):
+    np.testing.assert_array_equal(greedy_tokens(variant), np.stack(reference.greedy))
+
+
+def test_hidden_states_keep_the_compute_dtype(variant):
     config, parameters = model(variant)
-    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    static = {"config": config, "compute": COMPUTE, "mesh": mesh}
-    lengths = np.minimum(LENGTHS, PROMPT).astype(np.int32)
-    prompts = np.zeros((len(LENGTHS), PROMPT), np.int32)
-    for row, length, (tokens, _) in zip(prompts, lengths, texts(), strict=True):
-        row[:length] = tokens[:length]
-    cache = prefill(parameters, prompts, **static)
-    rows = Rows(
-        tokens=prompts[np.arange(len(LENGTHS)), lengths - 1],
-        positions=lengths - 1,
-        counts=np.zeros_like(lengths),
-        limits=np.full_like(lengths, NEW_TOKENS),
-        indices=np.arange(len(LENGTHS), dtype=np.int32),
-    )
-    draws = Draws(np.uint32(0), np.float32(0), np.float32(1))
-    cache = grow(cache, mesh=mesh, slots=PROMPT + NEW_TOKENS)
-    no_stop = np.full(1, -1, np.int32)
-    _, found = decode(parameters, cache, rows, no_stop, draws, steps=NEW_TOKENS, **static)
-    np.testing.assert_array_equal(found, np.stack(reference.greedy))
+
+    def hidden(batch):
+        decoder = Decoder(config, ComputeConfig("bfloat16"), parameters)
+        return decoder(batch["tokens"], batch["positions"], batch["segment_ids"])
+
+    assert jax.eval_shape(hidden, rows_of([0])).dtype == jnp.bfloat16
