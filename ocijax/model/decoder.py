@@ -84,13 +84,17 @@ class _Block(nnx.Module):
         """The model's kind of norm over the last axis, in fp32 or wider; keeps the dtype."""
         config = self.config
         wide = array.astype(jnp.promote_types(array.dtype, jnp.float32))
+        weight, bias = self.parameter(name), self.parameter(f"{name}_bias")
+        if config.norm == "layer_norm" or config.norm_unit_offset:
+            # These scale before they round, Llama after: each as it was trained.
+            weight = weight.astype(wide.dtype)
         if config.norm == "layer_norm":
             wide = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        if config.norm_unit_offset:
+            weight = 1 + weight
         root = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + config.norm_eps)
-        weight = self.parameter(name).astype(wide.dtype)
-        wide = wide * root * (1 + weight if config.norm_unit_offset else weight)
-        bias = self.parameter(f"{name}_bias")
-        return (wide if bias is None else wide + bias).astype(array.dtype)
+        scaled = (wide * root).astype(weight.dtype) * weight
+        return (scaled if bias is None else scaled + bias).astype(array.dtype)
 
 
 class DecoderLayer(_Block):

@@ -21,6 +21,8 @@ Parameters = dict[str, jax.Array]
 """``{path: array}``, the paths being those of `parameter_table`."""
 
 Array = TypeVar("Array", jax.Array, np.ndarray)
+Dimension = tuple[int, str]
+"""Size and logical axis."""
 
 
 @dataclass(frozen=True)
@@ -76,57 +78,65 @@ def parameter_table(config: ModelConfig) -> Mapping[str, ParameterSpec]:
     Where a layer of the decoder has a bias, it is that of the weight beside it: ``query_bias`` of
     ``query``.
     """
-    hidden, inner = (config.hidden_size, "hidden"), (config.intermediate_size, "intermediate")
-    vocab, head = (config.vocab_size, "vocab"), (config.head_dim, "head_dim")
+    layers = (config.num_hidden_layers, "layers")
+    vocab, hidden = (config.vocab_size, "vocab"), (config.hidden_size, "hidden")
+    inner, head = (config.intermediate_size, "intermediate"), (config.head_dim, "head_dim")
     query_heads = ((config.num_attention_heads, "heads"), head)
     key_value_heads = ((config.num_key_value_heads, "key_value_heads"), head)
-    layers = (config.num_hidden_layers, "layers")
+    block = "model.layers.{layer}"
+    attention, mlp = f"{block}.self_attn", f"{block}.mlp"
     in_scale, out_scale = 0.02, 0.02 / math.sqrt(2 * config.num_hidden_layers)
-    attention, mlp = "model.layers.{layer}.self_attn", "model.layers.{layer}.mlp"
-    up, down = ("up_proj", "down_proj") if config.gated_mlp else ("c_fc", "c_proj")
+    table: dict[str, ParameterSpec] = {}
 
-    table = {}
-
-    def add(path: str, name: str, *dimensions: tuple[int, str], **rest) -> None:
+    def add(path: str, name: str, *dimensions: Dimension, **rest) -> None:
         if path.startswith("layers/"):
             dimensions = (layers, *dimensions)
         shape, axes = zip(*dimensions, strict=True)
         table[path] = ParameterSpec(shape, axes, name, **rest)
 
-    def add_matrix(path: str, name: str, inputs, outputs, stddev: float, bias: bool) -> None:
-        count = len(inputs)
-        add(path, f"{name}.weight", *inputs, *outputs, inputs=count, stddev=stddev)
+    def add_norm(path: str, name: str, width: Dimension = hidden) -> None:
+        add(path, f"{name}.weight", width, mean=0.0 if config.norm_unit_offset else 1.0)
+        if config.norm == "layer_norm":
+            add(f"{path}_bias", f"{name}.bias", width)
+
+    def add_matrix(
+        path: str,
+        name: str,
+        inputs: tuple[Dimension, ...],
+        outputs: tuple[Dimension, ...],
+        stddev: float,
+        bias: bool = False,
+    ) -> None:
+        add(path, f"{name}.weight", *inputs, *outputs, inputs=len(inputs), stddev=stddev)
         if bias:
             add(f"{path}_bias", f"{name}.bias", *outputs)
 
-    def add_norm(path: str, name: str, dimension: tuple[int, str]) -> None:
-        add(path, f"{name}.weight", dimension, mean=0.0 if config.norm_unit_offset else 1.0)
-        if config.norm == "layer_norm":
-            add(f"{path}_bias", f"{name}.bias", dimension)
-
     add("embedding", "model.embed_tokens.weight", vocab, hidden, inputs=None, stddev=in_scale)
-    add_norm("layers/attention_norm", "model.layers.{layer}.input_layernorm", hidden)
-    for path, name, heads in (
-        ("layers/query", "q_proj", query_heads),
-        ("layers/key", "k_proj", key_value_heads),
-        ("layers/value", "v_proj", key_value_heads),
-    ):
-        bias = config.query_key_value_bias
-        add_matrix(path, f"{attention}.{name}", (hidden,), heads, in_scale, bias)
-    bias = config.attention_output_bias
-    add_matrix("layers/output", f"{attention}.o_proj", query_heads, (hidden,), out_scale, bias)
+
+    add_norm("layers/attention_norm", f"{block}.input_layernorm")
+    bias = config.query_key_value_bias
+    add_matrix("layers/query", f"{attention}.q_proj", (hidden,), query_heads, in_scale, bias)
+    add_matrix("layers/key", f"{attention}.k_proj", (hidden,), key_value_heads, in_scale, bias)
+    add_matrix("layers/value", f"{attention}.v_proj", (hidden,), key_value_heads, in_scale, bias)
     if config.query_key_norm:
         add_norm("layers/query_norm", f"{attention}.q_norm", head)
         add_norm("layers/key_norm", f"{attention}.k_norm", head)
-    add_norm("layers/mlp_norm", "model.layers.{layer}.post_attention_layernorm", hidden)
+    bias = config.attention_output_bias
+    add_matrix("layers/output", f"{attention}.o_proj", query_heads, (hidden,), out_scale, bias)
+
+    add_norm("layers/mlp_norm", f"{block}.post_attention_layernorm")
     bias = config.mlp_bias
     if config.gated_mlp:
         add_matrix("layers/gate", f"{mlp}.gate_proj", (hidden,), (inner,), in_scale, bias)
-    add_matrix("layers/up", f"{mlp}.{up}", (hidden,), (inner,), in_scale, bias)
-    add_matrix("layers/down", f"{mlp}.{down}", (inner,), (hidden,), out_scale, bias)
-    add_norm("final_norm", "model.norm", hidden)
+        up, down = f"{mlp}.up_proj", f"{mlp}.down_proj"
+    else:
+        up, down = f"{mlp}.c_fc", f"{mlp}.c_proj"
+    add_matrix("layers/up", up, (hidden,), (inner,), in_scale, bias)
+    add_matrix("layers/down", down, (inner,), (hidden,), out_scale, bias)
+
+    add_norm("final_norm", "model.norm")
     if not config.tie_word_embeddings:
-        add_matrix("head", "lm_head", (hidden,), (vocab,), in_scale, bias=False)
+        add_matrix("head", "lm_head", (hidden,), (vocab,), in_scale)
     return table
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import jax
 import pytest
 
+from configs.deepseek_coder_1b import get_config
+from ocijax.configuration import from_mapping
 from ocijax.errors import InputError
+from ocijax.model.config import ModelConfig
 from ocijax.model.parameters import init_parameters, parameter_count
 from ocijax.model.presets import PRESETS, get_preset
 
@@ -35,6 +38,11 @@ def test_transformers_counts_them_so_here_and_now(name):
     from tests.golden.make_presets import count_parameters
 
     assert count_parameters(name) == COUNTS[name]
+
+
+def test_the_recipe_of_deepseek_coder_has_the_shape_of_the_preset():
+    model = from_mapping(ModelConfig, get_config().model)
+    assert model == get_preset("deepseek-coder-1.3b")
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one():
