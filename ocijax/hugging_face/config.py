@@ -34,6 +34,7 @@ _NO_PART_OF_THE_FORWARD = frozenset(
         "architectures",
         "model_type",
         "name_or_path",
+        "tokenizer_class",
         "transformers_version",
         "torch_dtype",
         "dtype",
@@ -195,7 +196,7 @@ def read_config(file: Mapping[str, Any], name: str = "config.json") -> ModelConf
     values |= _read_rope(file, name)
     values["sliding_window"] = _read_window(file, architecture, name)
     heads, width = values.get("num_attention_heads"), values.get("hidden_size")
-    if heads and width:
+    if isinstance(heads, int) and isinstance(width, int) and heads > 0:
         values = {"num_key_value_heads": heads, "head_dim": width // heads, **values}
     return from_mapping(ModelConfig, values, name)
 
@@ -267,17 +268,20 @@ def _refuse_unless(
 
 def _read_rope(file: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Our ``rope_theta`` and ``rope_scaling``; ``rope_parameters``, of transformers 5, is both."""
-    scaling = dict(file.get("rope_parameters") or file.get("rope_scaling") or {})
+    scaling = file.get("rope_scaling") or file.get("rope_parameters") or {}
+    _refuse_unless(isinstance(scaling, Mapping), name, "rope_scaling", scaling)
+    scaling = dict(scaling)
     theta = scaling.pop("rope_theta", file.get("rope_theta"))
     values = {} if theta is None else {"rope_theta": theta}
     older = scaling.pop("type", "default")
     kind = scaling.setdefault("rope_type", older)
-    known = {"default", "linear", "llama3"}
-    _refuse_unless(kind in known, name, "rope_scaling.rope_type", kind, sorted(known))
     partial = scaling.pop("partial_rotary_factor", 1.0)
     _refuse_unless(partial == 1.0, name, "rope_scaling.partial_rotary_factor", partial, (1.0,))
     if kind != "default":
         values["rope_scaling"] = from_mapping(RopeScaling, scaling, f"{name}: rope_scaling")
+    else:
+        for key in scaling.keys() - {"rope_type"}:
+            _refuse_unless(False, name, f"rope_scaling.{key}", scaling[key])
     return values
 
 
@@ -293,9 +297,10 @@ def _read_window(file: Mapping[str, Any], architecture: Architecture, name: str)
         _refuse_unless(len(set(kinds)) == 1, name, "layer_types", kinds, ("one kind",))
         return window if set(kinds) == {"sliding_attention"} else None
     # Layers from this one on have the window.
-    first, layers = file.get("max_window_layers", 28), file.get("num_hidden_layers", 0)
-    _refuse_unless(first == 0 or first >= layers, name, "max_window_layers", first, (0, layers))
-    return window if first == 0 else None
+    first, layers = file.get("max_window_layers", 28), file.get("num_hidden_layers")
+    some = not isinstance(first, int) or (isinstance(layers, int) and 0 < first < layers)
+    _refuse_unless(not some, name, "max_window_layers", first, (0, layers))
+    return window if first <= 0 else None
 
 
 def _write(config: ModelConfig, architecture: Architecture) -> dict[str, Any]:

@@ -58,6 +58,13 @@ class ParameterSpec:
         return self.axes[0] == "layers"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its tensors' names in a checkpoint, one a layer where it is stacked."""
+        if not self.stacked:
+            return (self.hugging_face,)
+        return tuple(self.hugging_face.format(layer=layer) for layer in range(self.shape[0]))
+
+    @property
     def layer_shape(self) -> tuple[int, ...]:
         """Our shape of one layer's tensor."""
         return self.shape[1:] if self.stacked else self.shape

@@ -244,8 +244,14 @@ def test_a_field_that_changes_what_is_computed_is_refused_by_name(name, field, v
 @pytest.mark.parametrize(
     ("scaling", "message"),
     [
-        ({"rope_type": "dynamic", "factor": 2.0}, "rope_scaling.rope_type = 'dynamic' is not"),
-        ({"type": "su", "factor": 2.0}, "rope_scaling.rope_type = 'su' is not"),
+        (
+            {"rope_type": "yarn", "factor": 4.0},
+            "rope_scaling.rope_type: must be 'linear' or 'llama3', is 'yarn'",
+        ),
+        ({"type": "su", "factor": 2.0}, "rope_scaling.rope_type: must be 'linear' or 'llama3'"),
+        ({"full_attention": {"rope_theta": 1e4}}, "rope_scaling.full_attention = {"),
+        ({"type": "linear", "factor": 2.0, "partial_rotary_factor": 0.5}, "rotary_factor = 0.5 is"),
+        (4.0, "rope_scaling = 4.0 is not supported"),
         ({"type": "linear"}, "rope_scaling.factor: is missing"),
         ({"type": "linear", "factor": 2.0, "mscale": 1.0}, "rope_scaling.mscale: no such field"),
         ({"rope_type": "llama3", "factor": 8.0}, "rope_scaling.low_freq_factor must be positive"),
@@ -261,6 +267,13 @@ def test_a_missing_size_is_refused_by_name(field):
     file = {key: value for key, value in PUBLISHED["codellama-7b"].items() if key != field}
     with pytest.raises(InputError, match=rf"config\.json\.{field}: is missing"):
         read_config(file)
+
+
+def test_a_size_that_is_no_number_is_refused_by_name():
+    with pytest.raises(
+        InputError, match=r"config\.json\.num_attention_heads: must be int, is '32'"
+    ):
+        read_config({**PUBLISHED["codellama-7b"], "num_attention_heads": "32", "head_dim": 128})
 
 
 WINDOW = {**PUBLISHED["qwen2.5-coder-3b"], "use_sliding_window": True}

@@ -73,28 +73,23 @@ def reference(variant, source) -> Reference:
 def model(variant: str):
     """The shape and the parameters, from the file and the tensors that transformers has."""
     config = read_config(read_reference(variant).config)
-    layers = range(config.num_hidden_layers)
-
-    def tensor(spec, layer):
-        name = spec.hugging_face.format(layer=layer)
-        return from_hugging_face(spec, weight(name, spec.hugging_face_shape))
-
-    return config, {
-        path: jnp.asarray(
-            np.stack([tensor(spec, layer) for layer in layers]) if spec.stacked else tensor(spec, 0)
-        )
-        for path, spec in parameter_table(config).items()
-    }
+    parameters = {}
+    for path, spec in parameter_table(config).items():
+        layers = [
+            from_hugging_face(spec, weight(name, spec.hugging_face_shape)) for name in spec.names
+        ]
+        parameters[path] = jnp.asarray(np.stack(layers) if spec.stacked else layers[0])
+    return config, parameters
 
 
 def tensors(config, parameters):
     """Arrays by their names in a checkpoint, in its layout."""
-    parameters = jax.device_get(parameters)
-    return {
-        spec.hugging_face.format(layer=layer): to_hugging_face(spec, array)
-        for path, spec in parameter_table(config).items()
-        for layer, array in enumerate(parameters[path] if spec.stacked else [parameters[path]])
-    }
+    found = {}
+    for path, spec in parameter_table(config).items():
+        array = np.asarray(parameters[path])
+        layers = [to_hugging_face(spec, layer) for layer in (array if spec.stacked else [array])]
+        found |= zip(spec.names, layers, strict=True)
+    return found
 
 
 def rows_of(indices):
