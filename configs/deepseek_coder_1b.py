@@ -24,8 +24,8 @@ def get_config() -> ConfigDict:
                 "head_dim": 128,
                 "max_position_embeddings": 16384,
                 "rope_theta": 100_000.0,
-                "rope_scaling_factor": 4.0,
-                "rms_norm_eps": 1e-6,
+                "rope_scaling": {"rope_type": "linear", "factor": 4.0},
+                "norm_eps": 1e-6,
                 "tie_word_embeddings": False,
             },
             "data": {

@@ -25,8 +25,7 @@ def get_config() -> ConfigDict:
                 "head_dim": 32,
                 "max_position_embeddings": 1024,
                 "rope_theta": 10_000.0,
-                "rope_scaling_factor": 1.0,
-                "rms_norm_eps": 1e-6,
+                "norm_eps": 1e-6,
                 "tie_word_embeddings": False,
             },
             "data": {

@@ -1,30 +1,7 @@
-"""Causal attention over packed rows, and the rotary embedding of its queries and keys."""
+"""Causal attention over packed rows, in a sliding window where the model has one."""
 
 import jax
 import jax.numpy as jnp
-
-from ocijax.model.config import ModelConfig
-
-
-def rotate(array: jax.Array, positions: jax.Array, config: ModelConfig) -> jax.Array:
-    """Rotary position embedding (RoFormer, arXiv 2104.09864), halves rotated as Llama does.
-
-    Args:
-      array: queries or keys, ``[batch, length, heads, head_dim]``.
-      positions: ``[batch, length]`` int32; restart at zero in each packed segment.
-      config: gives ``rope_theta`` and the linear scaling of positions.
-
-    Returns:
-      Same shape and dtype; angles and products are in fp32 or wider.
-    """
-    wide = jnp.promote_types(array.dtype, jnp.float32)
-    exponents = jnp.arange(0, config.head_dim, 2, dtype=wide) / config.head_dim
-    frequencies = 1.0 / (config.rope_theta**exponents) / config.rope_scaling_factor
-    angles = positions[..., None, None].astype(wide) * frequencies
-    sine, cosine = jnp.sin(angles), jnp.cos(angles)
-    first, second = jnp.split(array.astype(wide), 2, axis=-1)
-    rotated = [first * cosine - second * sine, second * cosine + first * sine]
-    return jnp.concatenate(rotated, axis=-1).astype(array.dtype)
 
 
 def masked_attention(
@@ -61,16 +38,32 @@ def masked_attention(
     return context.astype(query.dtype)
 
 
-def packed_mask(positions: jax.Array, segment_ids: jax.Array) -> jax.Array:
+def visible(query_positions: jax.Array, key_positions: jax.Array, window: int | None) -> jax.Array:
+    """Where a query may look: at its own position and before, no further back than the window.
+
+    Args:
+      query_positions: ``[..., length]`` integers.
+      key_positions: ``[..., source]`` integers.
+      window: how many positions a query sees, its own included; ``None``: all.
+
+    Returns:
+      ``[..., length, source]`` bool.
+    """
+    distance = query_positions[..., :, None] - key_positions[..., None, :]
+    causal = distance >= 0
+    return causal if window is None else causal & (distance < window)
+
+
+def packed_mask(positions: jax.Array, segment_ids: jax.Array, window: int | None) -> jax.Array:
     """Causal mask within each segment of a packed row.
 
     Args:
       positions: ``[batch, length]`` int32, restarting at zero in each segment.
       segment_ids: ``[batch, length]`` int32; 0 is padding.
+      window: as for `visible`.
 
     Returns:
       ``[batch, length, length]`` bool.
     """
     same = segment_ids[:, :, None] == segment_ids[:, None, :]
-    earlier = positions[:, :, None] >= positions[:, None, :]
-    return same & earlier & (segment_ids[:, :, None] > 0)
+    return same & visible(positions, positions, window) & (segment_ids[:, :, None] > 0)

@@ -3,15 +3,17 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ocijax.model.attention import masked_attention, packed_mask, rotate
+from ocijax.model.attention import masked_attention, packed_mask
 from ocijax.model.config import ModelConfig
 from ocijax.model.parameters import Parameters
+from ocijax.model.rotary import rotate
 from ocijax.sharding import constrain
 
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, Any], tuple[jax.Array, Any]]
@@ -37,11 +39,11 @@ class ComputeConfig:
     scan_layers: bool = True
 
 
-def rms_norm(array: jax.Array, scale: jax.Array, epsilon: float) -> jax.Array:
-    """RMSNorm (arXiv 1910.07467) over the last axis, in fp32 or wider; keeps the dtype."""
-    wide = array.astype(jnp.promote_types(array.dtype, jnp.float32))
-    root = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + epsilon)
-    return ((wide * root).astype(array.dtype)) * scale.astype(array.dtype)
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "silu": jax.nn.silu,
+    "gelu_pytorch_tanh": partial(jax.nn.gelu, approximate=True),
+}
+"""By ``hidden_act``."""
 
 
 def project(array: jax.Array, weight: jax.Array, inputs: int = 1) -> jax.Array:
@@ -55,8 +57,11 @@ def project(array: jax.Array, weight: jax.Array, inputs: int = 1) -> jax.Array:
     return product.reshape(*array.shape[:-inputs], *weight.shape[inputs:])
 
 
-class DecoderLayer(nnx.Module):
-    """Attention and gated MLP, each behind a norm and a residual; holds one layer or a stack."""
+class _Block(nnx.Module):
+    """Parameters by name, and what is done with them wherever they are.
+
+    Biases are added where the parameter table has them, ``query_bias`` to what ``query`` gives.
+    """
 
     def __init__(self, config: ModelConfig, compute: ComputeConfig, parameters: Parameters):
         self.config = config
@@ -64,33 +69,66 @@ class DecoderLayer(nnx.Module):
         for name, array in parameters.items():
             setattr(self, name, nnx.Param(array))
 
-    def weight(self, name: str) -> jax.Array:
-        """A parameter of this layer in the compute dtype."""
-        return getattr(self, name)[...].astype(self.compute.dtype)
+    def parameter(self, name: str) -> jax.Array | None:
+        """A parameter in the compute dtype, ``None`` where the model has none of that name."""
+        parameter = getattr(self, name, None)
+        return None if parameter is None else parameter[...].astype(self.compute.dtype)
+
+    def linear(self, name: str, array: jax.Array, inputs: int = 1) -> jax.Array:
+        """The product of the last ``inputs`` dimensions with a weight, plus its bias."""
+        product = project(array, self.parameter(name), inputs)
+        bias = self.parameter(f"{name}_bias")
+        return product if bias is None else product + bias
+
+    def norm(self, name: str, array: jax.Array) -> jax.Array:
+        """The model's kind of norm over the last axis, in fp32 or wider; keeps the dtype."""
+        config = self.config
+        wide = array.astype(jnp.promote_types(array.dtype, jnp.float32))
+        weight, bias = self.parameter(name), self.parameter(f"{name}_bias")
+        if config.norm == "layer_norm" or config.norm_unit_offset:
+            # These scale before they round, Llama after: each as it was trained.
+            weight = weight.astype(wide.dtype)
+        if config.norm == "layer_norm":
+            wide = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        if config.norm_unit_offset:
+            weight = 1 + weight
+        root = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + config.norm_eps)
+        scaled = (wide * root).astype(weight.dtype) * weight
+        return (scaled if bias is None else scaled + bias).astype(array.dtype)
+
+
+class DecoderLayer(_Block):
+    """Attention and MLP, each behind a norm and a residual; holds one layer or a stack."""
+
+    def mlp(self, hidden: jax.Array) -> jax.Array:
+        """The MLP, ``[batch, length, hidden]`` to the same."""
+        activation = ACTIVATIONS[self.config.hidden_act]
+        inner = self.linear("up", hidden)
+        if self.config.gated_mlp:
+            inner = activation(self.linear("gate", hidden)) * inner
+        else:
+            inner = activation(inner)
+        return self.linear("down", constrain(inner, "batch", "length", "intermediate"))
 
     def __call__(
         self, index: jax.Array, hidden: jax.Array, positions: jax.Array, attend: Attend, state: Any
     ) -> tuple[jax.Array, Any]:
         """One layer over ``hidden`` ``[batch, length, hidden]``; returns it and the new state."""
         config = self.config
-        normed = rms_norm(hidden, self.weight("attention_norm"), config.rms_norm_eps)
-        query, key, value = (
-            project(normed, self.weight(name)) for name in ("query", "key", "value")
-        )
+        normed = self.norm("attention_norm", hidden)
+        query, key, value = (self.linear(name, normed) for name in ("query", "key", "value"))
+        if config.query_key_norm:
+            query, key = self.norm("query_norm", query), self.norm("key_norm", key)
         query, key = rotate(query, positions, config), rotate(key, positions, config)
         query = constrain(query, "batch", "length", "heads", "head_dim")
         context, state = attend(index, query, key, value, state)
-        hidden = hidden + project(context, self.weight("output"), inputs=2)
-        normed = rms_norm(hidden, self.weight("mlp_norm"), config.rms_norm_eps)
-        gate, up = project(normed, self.weight("gate")), project(normed, self.weight("up"))
-        inner = jax.nn.silu(gate) * up
-        inner = constrain(inner, "batch", "length", "intermediate")
-        hidden = hidden + project(inner, self.weight("down"))
+        hidden = hidden + self.linear("output", context, inputs=2)
+        hidden = hidden + self.mlp(self.norm("mlp_norm", hidden))
         return constrain(hidden, "batch", "length", "width"), state
 
 
-class Decoder(nnx.Module):
-    """A Llama-kind decoder over the arrays of `ocijax.model.parameters.parameter_table`.
+class Decoder(_Block):
+    """A decoder over the arrays of `ocijax.model.parameters.parameter_table`.
 
     Example::
 
@@ -100,16 +138,11 @@ class Decoder(nnx.Module):
     """
 
     def __init__(self, config: ModelConfig, compute: ComputeConfig, parameters: Parameters):
-        self.config = config
-        self.compute = compute
-        self.embedding = nnx.Param(parameters["embedding"])
-        self.final_norm = nnx.Param(parameters["final_norm"])
-        self.head = None if config.tie_word_embeddings else nnx.Param(parameters["head"])
-        layers = {
-            path.removeprefix("layers/"): array
-            for path, array in parameters.items()
-            if path.startswith("layers/")
-        }
+        own, layers = {}, {}
+        for path, array in parameters.items():
+            place = layers if path.startswith("layers/") else own
+            place[path.removeprefix("layers/")] = array
+        super().__init__(config, compute, own)
         self.layers = DecoderLayer(config, compute, layers)
 
     def __call__(
@@ -125,7 +158,7 @@ class Decoder(nnx.Module):
         Returns:
           ``[batch, length, hidden]`` in the compute dtype, after the final norm.
         """
-        mask = packed_mask(positions, segment_ids)
+        mask = packed_mask(positions, segment_ids, self.config.sliding_window)
 
         def attend(index, query, key, value, state):
             del index
@@ -139,8 +172,11 @@ class Decoder(nnx.Module):
     ) -> tuple[jax.Array, Any]:
         """All layers with the caller's attention; returns hidden states and the final state."""
         # Gathered over `fsdp` before the look-up: a look-up in a split table reshards its result.
-        embedding = constrain(self.embedding[...].astype(self.compute.dtype), "vocab", "width")
+        embedding = constrain(self.parameter("embedding"), "vocab", "width")
         hidden = constrain(embedding[tokens], "batch", "length", "width")
+        if self.config.scale_embedding:
+            # Rounded to the compute dtype, as Gemma was trained.
+            hidden = hidden * jnp.asarray(math.sqrt(self.config.hidden_size), hidden.dtype)
 
         def body(carry, indexed_layer):
             index, layer = indexed_layer
@@ -156,15 +192,12 @@ class Decoder(nnx.Module):
             for index in range(self.config.num_hidden_layers):
                 carry, _ = body(carry, jax.tree.map(lambda stack, i=index: stack[i], indexed))
         hidden, state = carry
-        hidden = rms_norm(
-            hidden, self.final_norm[...].astype(hidden.dtype), self.config.rms_norm_eps
-        )
-        return hidden, state
+        return self.norm("final_norm", hidden), state
 
     def head_matrix(self) -> jax.Array:
         """The output head ``[hidden, vocab]`` in the compute dtype."""
-        head = self.embedding[...].T if self.head is None else self.head[...]
-        return head.astype(self.compute.dtype)
+        head = self.parameter("head")
+        return self.parameter("embedding").T if head is None else head
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Logits ``[..., vocab]`` of hidden states ``[..., hidden]``, in fp32 or wider."""

@@ -7,9 +7,11 @@ travel as a plain dict ``{path: array}``; arrays of the decoder layers are stack
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from ocijax.model.config import ModelConfig
@@ -17,6 +19,10 @@ from ocijax.sharding import named_sharding
 
 Parameters = dict[str, jax.Array]
 """``{path: array}``, the paths being those of `parameter_table`."""
+
+Array = TypeVar("Array", jax.Array, np.ndarray)
+Dimension = tuple[int, str]
+"""Size and logical axis."""
 
 
 @dataclass(frozen=True)
@@ -26,99 +32,123 @@ class ParameterSpec:
     Attributes:
       shape: full shape; layers are stacked on axis 0 where ``axes[0] == "layers"``.
       axes: one logical axis name per dimension; `ocijax.sharding` maps them to mesh axes.
-      stddev: standard deviation of the truncated-normal init; ``None`` initialises to one.
       hugging_face: name in a checkpoint, ``{layer}`` standing for the layer's index.
-      matrix: how many leading dimensions (after ``layers``) are inputs of the matrix product;
-        Hugging Face stores the same matrix as ``[outputs, inputs]``. Zero: stored as it is.
+      inputs: how many leading dimensions (after ``layers``) are inputs of a matrix product, whose
+        matrix Hugging Face stores as ``[outputs, inputs]``; zero for a vector (a bias, a norm's
+        weight), stored flat; ``None`` for the embedding table, stored as it is.
+      mean: of the initial values.
+      stddev: their standard deviation; zero where all begin as ``mean``.
     """
 
     shape: tuple[int, ...]
     axes: tuple[str, ...]
-    stddev: float | None
     hugging_face: str
-    matrix: int = 0
+    inputs: int | None = 0
+    mean: float = 0.0
+    stddev: float = 0.0
 
     @property
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def stacked(self) -> bool:
+        """Whether it holds a tensor of each layer."""
+        return self.axes[0] == "layers"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its tensors' names in a checkpoint, one a layer where it is stacked."""
+        if not self.stacked:
+            return (self.hugging_face,)
+        return tuple(self.hugging_face.format(layer=layer) for layer in range(self.shape[0]))
+
+    @property
+    def layer_shape(self) -> tuple[int, ...]:
+        """Our shape of one layer's tensor."""
+        return self.shape[1:] if self.stacked else self.shape
+
+    @property
+    def hugging_face_shape(self) -> tuple[int, ...]:
+        """A checkpoint's shape of one layer's tensor."""
+        shape = self.layer_shape
+        if self.inputs is None:
+            return shape
+        flat = (math.prod(shape[self.inputs :]), math.prod(shape[: self.inputs]))
+        return flat if self.inputs else flat[:1]
+
 
 def parameter_table(config: ModelConfig) -> Mapping[str, ParameterSpec]:
-    """Every parameter of a model of this shape, by path, in a fixed order."""
-    layers, hidden, inner = (
-        config.num_hidden_layers,
-        config.hidden_size,
-        config.intermediate_size,
-    )
-    heads, key_value_heads, head = (
-        config.num_attention_heads,
-        config.num_key_value_heads,
-        config.head_dim,
-    )
-    in_scale, out_scale = 0.02, 0.02 / math.sqrt(2 * layers)
-    block = "model.layers.{layer}."
+    """Every parameter of a model of this shape, by path, in a fixed order.
 
-    def projection(name: str, count: int) -> ParameterSpec:
-        return ParameterSpec(
-            (layers, hidden, count, head),
-            ("layers", "hidden", "heads" if name == "q" else "key_value_heads", "head_dim"),
-            in_scale,
-            f"{block}self_attn.{name}_proj.weight",
-            matrix=1,
-        )
+    Where a layer of the decoder has a bias, it is that of the weight beside it: ``query_bias`` of
+    ``query``.
+    """
+    layers = (config.num_hidden_layers, "layers")
+    vocab, hidden = (config.vocab_size, "vocab"), (config.hidden_size, "hidden")
+    inner, head = (config.intermediate_size, "intermediate"), (config.head_dim, "head_dim")
+    query_heads = ((config.num_attention_heads, "heads"), head)
+    key_value_heads = ((config.num_key_value_heads, "key_value_heads"), head)
+    block = "model.layers.{layer}"
+    attention, mlp = f"{block}.self_attn", f"{block}.mlp"
+    in_scale, out_scale = 0.02, 0.02 / math.sqrt(2 * config.num_hidden_layers)
+    table: dict[str, ParameterSpec] = {}
 
-    def norm(name: str) -> ParameterSpec:
-        return ParameterSpec((layers, hidden), ("layers", "hidden"), None, f"{block}{name}.weight")
+    def add(path: str, name: str, *dimensions: Dimension, **rest) -> None:
+        if path.startswith("layers/"):
+            dimensions = (layers, *dimensions)
+        shape, axes = zip(*dimensions, strict=True)
+        table[path] = ParameterSpec(shape, axes, name, **rest)
 
-    table = {
-        "embedding": ParameterSpec(
-            (config.vocab_size, hidden), ("vocab", "hidden"), in_scale, "model.embed_tokens.weight"
-        ),
-        "layers/attention_norm": norm("input_layernorm"),
-        "layers/query": projection("q", heads),
-        "layers/key": projection("k", key_value_heads),
-        "layers/value": projection("v", key_value_heads),
-        "layers/output": ParameterSpec(
-            (layers, heads, head, hidden),
-            ("layers", "heads", "head_dim", "hidden"),
-            out_scale,
-            f"{block}self_attn.o_proj.weight",
-            matrix=2,
-        ),
-        "layers/mlp_norm": norm("post_attention_layernorm"),
-        "layers/gate": ParameterSpec(
-            (layers, hidden, inner),
-            ("layers", "hidden", "intermediate"),
-            in_scale,
-            f"{block}mlp.gate_proj.weight",
-            matrix=1,
-        ),
-        "layers/up": ParameterSpec(
-            (layers, hidden, inner),
-            ("layers", "hidden", "intermediate"),
-            in_scale,
-            f"{block}mlp.up_proj.weight",
-            matrix=1,
-        ),
-        "layers/down": ParameterSpec(
-            (layers, inner, hidden),
-            ("layers", "intermediate", "hidden"),
-            out_scale,
-            f"{block}mlp.down_proj.weight",
-            matrix=1,
-        ),
-        "final_norm": ParameterSpec((hidden,), ("hidden",), None, "model.norm.weight"),
-    }
+    def add_norm(path: str, name: str, width: Dimension = hidden) -> None:
+        add(path, f"{name}.weight", width, mean=0.0 if config.norm_unit_offset else 1.0)
+        if config.norm == "layer_norm":
+            add(f"{path}_bias", f"{name}.bias", width)
+
+    def add_matrix(
+        path: str,
+        name: str,
+        inputs: tuple[Dimension, ...],
+        outputs: tuple[Dimension, ...],
+        stddev: float,
+        bias: bool = False,
+    ) -> None:
+        add(path, f"{name}.weight", *inputs, *outputs, inputs=len(inputs), stddev=stddev)
+        if bias:
+            add(f"{path}_bias", f"{name}.bias", *outputs)
+
+    add("embedding", "model.embed_tokens.weight", vocab, hidden, inputs=None, stddev=in_scale)
+
+    add_norm("layers/attention_norm", f"{block}.input_layernorm")
+    bias = config.query_key_value_bias
+    add_matrix("layers/query", f"{attention}.q_proj", (hidden,), query_heads, in_scale, bias)
+    add_matrix("layers/key", f"{attention}.k_proj", (hidden,), key_value_heads, in_scale, bias)
+    add_matrix("layers/value", f"{attention}.v_proj", (hidden,), key_value_heads, in_scale, bias)
+    if config.query_key_norm:
+        add_norm("layers/query_norm", f"{attention}.q_norm", head)
+        add_norm("layers/key_norm", f"{attention}.k_norm", head)
+    bias = config.attention_output_bias
+    add_matrix("layers/output", f"{attention}.o_proj", query_heads, (hidden,), out_scale, bias)
+
+    add_norm("layers/mlp_norm", f"{block}.post_attention_layernorm")
+    bias = config.mlp_bias
+    if config.gated_mlp:
+        add_matrix("layers/gate", f"{mlp}.gate_proj", (hidden,), (inner,), in_scale, bias)
+        up, down = f"{mlp}.up_proj", f"{mlp}.down_proj"
+    else:
+        up, down = f"{mlp}.c_fc", f"{mlp}.c_proj"
+    add_matrix("layers/up", up, (hidden,), (inner,), in_scale, bias)
+    add_matrix("layers/down", down, (inner,), (hidden,), out_scale, bias)
+
+    add_norm("final_norm", "model.norm")
     if not config.tie_word_embeddings:
-        table["head"] = ParameterSpec(
-            (hidden, config.vocab_size), ("hidden", "vocab"), in_scale, "lm_head.weight", matrix=1
-        )
+        add_matrix("head", "lm_head", (hidden,), (vocab,), in_scale)
     return table
 
 
 def init_parameters(config: ModelConfig, key: jax.Array, dtype=jnp.float32) -> Parameters:
-    """Fresh parameters: truncated normal at two standard deviations, norms at one.
+    """Fresh parameters: truncated normal at two standard deviations, or constant.
 
     Args:
       config: the model's shape.
@@ -128,11 +158,11 @@ def init_parameters(config: ModelConfig, key: jax.Array, dtype=jnp.float32) -> P
     """
     parameters = {}
     for index, (path, spec) in enumerate(parameter_table(config).items()):
-        if spec.stddev is None:
-            parameters[path] = jnp.ones(spec.shape, dtype)
+        if not spec.stddev:
+            parameters[path] = jnp.full(spec.shape, spec.mean, dtype)
             continue
         draw = jax.random.truncated_normal(jax.random.fold_in(key, index), -2, 2, spec.shape, dtype)
-        parameters[path] = draw * jnp.asarray(spec.stddev, dtype)
+        parameters[path] = spec.mean + draw * jnp.asarray(spec.stddev, dtype)
     return parameters
 
 
@@ -153,12 +183,19 @@ def parameter_count(config: ModelConfig) -> int:
     return sum(spec.size for spec in parameter_table(config).values())
 
 
-def from_hugging_face(spec: ParameterSpec, tensor: jax.Array) -> jax.Array:
-    """One layer's Hugging Face tensor (``[outputs, inputs]``) in our layout, unstacked."""
-    shape = spec.shape[1:] if spec.axes[0] == "layers" else spec.shape
-    if not spec.matrix:
-        return tensor.reshape(shape)
-    inputs, outputs = shape[: spec.matrix], shape[spec.matrix :]
-    return tensor.reshape(*outputs, *inputs).transpose(
-        *range(len(outputs), len(shape)), *range(len(outputs))
-    )
+def from_hugging_face(spec: ParameterSpec, tensor: Array) -> Array:
+    """One layer's tensor of a checkpoint, of ``spec.hugging_face_shape``, in our layout."""
+    shape, inputs = spec.layer_shape, spec.inputs or 0
+    tensor = tensor.reshape(*shape[inputs:], *shape[:inputs])
+    return tensor.transpose(_rolled(len(shape), len(shape) - inputs))
+
+
+def to_hugging_face(spec: ParameterSpec, array: Array) -> Array:
+    """One layer's array in a checkpoint's layout; the inverse of `from_hugging_face`."""
+    array = array.transpose(_rolled(array.ndim, spec.inputs or 0))
+    return array.reshape(spec.hugging_face_shape)
+
+
+def _rolled(dimensions: int, first: int) -> tuple[int, ...]:
+    """The permutation that begins with dimension ``first``."""
+    return (*range(first, dimensions), *range(first))

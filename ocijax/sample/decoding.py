@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from ocijax.model.attention import masked_attention
+from ocijax.model.attention import masked_attention, visible
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import Parameters
@@ -103,7 +103,7 @@ def prefill(
                 stack.keys.at[index].set(key.swapaxes(1, 2)),
                 stack.values.at[index].set(value.swapaxes(1, 2)),
             )
-            return _causal_attention(query, key, value), stack
+            return _causal_attention(query, key, value, config.sliding_window), stack
 
         _, stack = decoder.run_layers(tokens, positions, attend, LayerCache(empty, empty))
         cache = tuple(LayerCache(stack.keys[layer], stack.values[layer]) for layer in range(layers))
@@ -148,7 +148,7 @@ def decode(
             step, cache, tokens, going, generated = carry
             # A row at rest writes over its own slots only, which nobody reads any more.
             positions, counts = rows.positions + step, rows.counts + step
-            mask = (slots <= positions[:, None])[:, None]
+            mask = visible(positions[:, None], slots, config.sliding_window)
 
             def attend(index, query, key, value, layers):
                 del index
@@ -196,14 +196,16 @@ def _choose(
     return choose_tokens(decoder.logits(hidden[:, 0]), keys, draws.temperature, draws.top_p)
 
 
-def _causal_attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+def _causal_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, window: int | None
+) -> jax.Array:
     """Attention of whole prompts; padding, on the right, is never looked at by what is not."""
     length = query.shape[1]
     block = _QUERY_BLOCK if length % _QUERY_BLOCK == 0 else length
 
     def attend(start):
         queries = jax.lax.dynamic_slice_in_dim(query, start, block, axis=1)
-        mask = jnp.arange(length) <= (start + jnp.arange(block))[:, None]
+        mask = visible(start + jnp.arange(block), jnp.arange(length), window)
         return masked_attention(queries, key, value, mask[None])
 
     if block == length:

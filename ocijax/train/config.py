@@ -66,7 +66,7 @@ class TrainConfig:
       b1: decay of AdamW's first moment.
       b2: decay of AdamW's second moment.
       epsilon: AdamW's, added to the root of the second moment.
-      weight_decay: decoupled, times the learning rate; norms are not decayed.
+      weight_decay: decoupled, times the learning rate; norms and biases are not.
       clip_norm: gradients with a larger global norm are scaled down to it; 0: never.
       logits_chunk: positions of a row whose logits are held at once.
       log_every: steps between two reports.

@@ -31,7 +31,7 @@ def training_flops(config: ModelConfig, tokens: float, attended: float) -> float
         one segment, about.
     """
     table = parameter_table(config)
-    matrices = sum(spec.size for path, spec in table.items() if spec.matrix)
+    matrices = sum(spec.size for path, spec in table.items() if spec.inputs)
     if config.tie_word_embeddings:
         matrices += table["embedding"].size
     heads = config.num_hidden_layers * config.num_attention_heads * config.head_dim

@@ -24,14 +24,14 @@ def learning_rate_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
 def make_optimizer(
     config: TrainConfig, model: ModelConfig, steps: int
 ) -> optax.GradientTransformation:
-    """AdamW (arXiv 1711.05101) over the parameters of `parameter_table`, norms not decayed."""
+    """AdamW (arXiv 1711.05101) over `parameter_table`, norms and biases not decayed."""
     adamw = optax.adamw(
         learning_rate_schedule(config, steps),
         b1=config.b1,
         b2=config.b2,
         eps=config.epsilon,
         weight_decay=config.weight_decay,
-        mask={path: spec.stddev is not None for path, spec in parameter_table(model).items()},
+        mask={path: spec.stddev > 0 for path, spec in parameter_table(model).items()},
     )
     if not config.clip_norm:
         return adamw

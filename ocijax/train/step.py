@@ -151,6 +151,7 @@ def make_train_step(
         gradient = jax.tree.map(lambda leaf: leaf / divisor.astype(leaf.dtype), gradient)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.parameters)
         seen = jnp.where(batch["segment_ids"] > 0, batch["positions"] + 1, 0)
+        seen = jnp.minimum(seen, recipe.model.sliding_window or seen.shape[1])
         metrics = {
             "loss": loss / divisor,
             "gradient_norm": optax.tree.norm(gradient),

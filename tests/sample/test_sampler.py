@@ -1,6 +1,7 @@
 """The sampler against the full forward, and what it promises about batches, stops and compiling."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -23,15 +24,15 @@ GREEDY = SamplingSettings(max_new_tokens=24)
 DRAWN = SamplingSettings(max_new_tokens=12, temperature=1.0, top_p=0.9, seed=3)
 
 
-@jax.jit
-def full_forward(parameters, tokens, segment_ids):
+@partial(jax.jit, static_argnames="config")
+def full_forward(parameters, tokens, segment_ids, config=CONFIG):
     """The likeliest token after each position, without a cache."""
-    decoder = Decoder(CONFIG, COMPUTE, parameters)
+    decoder = Decoder(config, COMPUTE, parameters)
     positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     return jnp.argmax(decoder.logits(decoder(tokens, positions, segment_ids)), axis=-1)
 
 
-def assert_greedy(parameters, tokenizer, asked, completions):
+def assert_greedy(parameters, tokenizer, asked, completions, config=CONFIG):
     """Each token is the argmax of the full forward over all that stands before it."""
     prompts = [tokenize(one, LLAMA2, tokenizer).tokens for one in asked]
     tokens = np.zeros((len(asked), CONFIG.max_position_embeddings), np.int32)
@@ -41,7 +42,7 @@ def assert_greedy(parameters, tokenizer, asked, completions):
         row[: len(whole)] = whole
         lengths.append(len(whole))
     real = np.arange(tokens.shape[1]) < np.array(lengths)[:, None]
-    likeliest = np.asarray(full_forward(parameters, tokens, real.astype(np.int32)))
+    likeliest = np.asarray(full_forward(parameters, tokens, real.astype(np.int32), config))
     for row, prompt, length, completion in zip(
         likeliest, prompts, lengths, completions, strict=True
     ):
@@ -84,14 +85,16 @@ def test_so_it_is_where_rows_end_at_different_times(parameters, tokenizer):
         assert "</s>" not in one.text
 
 
-def test_a_long_prompt_is_read_in_blocks_of_queries(monkeypatch, parameters, tokenizer):
+@pytest.mark.parametrize("window", [None, 40])
+def test_a_long_prompt_is_read_in_blocks_of_queries(monkeypatch, parameters, tokenizer, window):
     monkeypatch.setattr(decoding, "_QUERY_BLOCK", 64)
     prefill.clear_cache()
-    sampler = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, max_batch=1)
+    config = dataclasses.replace(CONFIG, sliding_window=window)
+    sampler = Sampler(config, parameters, tokenizer, LLAMA2, compute=COMPUTE, max_batch=1)
     asked = [conversation(30)]
     completions = sampler.generate(asked, SamplingSettings(max_new_tokens=8))
     prefill.clear_cache()
-    assert_greedy(parameters, tokenizer, asked, completions)
+    assert_greedy(parameters, tokenizer, asked, completions, config)
 
 
 @pytest.mark.parametrize("settings", [SamplingSettings(max_new_tokens=12), DRAWN])

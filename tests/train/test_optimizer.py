@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,15 +11,19 @@ from ocijax.train.config import TrainConfig
 from ocijax.train.optimizer import learning_rate_schedule, make_optimizer
 from tests.train.conftest import MODEL
 
+BIASED = replace(MODEL, query_key_value_bias=True)
+
 
 @pytest.fixture(scope="module")
 def parameters():
-    return init_parameters(MODEL, jax.random.key(0))
+    """Fresh ones but for the biases, which begin as zero."""
+    fresh = init_parameters(BIASED, jax.random.key(0))
+    return {path: array + path.endswith("bias") for path, array in fresh.items()}
 
 
 def update(parameters, gradient, **settings):
     """Parameters and optimizer state after the first of ten steps."""
-    optimizer = make_optimizer(TrainConfig(**settings), MODEL, 10)
+    optimizer = make_optimizer(TrainConfig(**settings), BIASED, 10)
 
     @jax.jit
     def step(parameters, gradient):
@@ -35,11 +41,11 @@ def test_learning_rate_warms_up_linearly_and_falls_by_a_cosine():
     np.testing.assert_allclose(rates[9:], cosine, atol=1e-6)
 
 
-def test_weight_decay_spares_the_norms(parameters):
+def test_weight_decay_spares_norms_and_biases(parameters):
     nothing = jax.tree.map(jnp.zeros_like, parameters)
     after, _ = update(parameters, nothing, learning_rate=1.0, weight_decay=0.1)
     for path, before in parameters.items():
-        decayed = 1.0 if path.endswith("norm") else 1 - 0.1
+        decayed = 1.0 if path.endswith(("norm", "bias")) else 1 - 0.1
         np.testing.assert_allclose(after[path], decayed * before, rtol=1e-6, err_msg=path)
 
 

@@ -90,6 +90,14 @@ def test_metrics_count_tokens_and_the_pairs_they_attend_to(begin, batch):
     assert metrics["targets"] == batch["loss_weights"].sum()
 
 
+def test_pairs_are_counted_within_a_sliding_window(recipe, begin, batch):
+    model = replace(recipe.model, sliding_window=5)
+    state, step = begin(replace(recipe, model=model))
+    _, metrics = step(state, batch)
+    seen = np.minimum(batch["positions"] + 1, 5)
+    assert metrics["attended"] == seen[batch["segment_ids"] > 0].sum()
+
+
 def test_a_batch_that_does_not_divide_is_refused(recipe, mesh):
     recipe = replace(recipe, train=replace(recipe.train, batch_size=6, micro_batches=2))
     mesh = jax.sharding.AbstractMesh((2, 2, 1), mesh.axis_names, axis_types=tuple(mesh.axis_types))
