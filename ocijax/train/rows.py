@@ -12,7 +12,7 @@ from ocijax.data.source import load_conversations
 from ocijax.data.storage import PackedRows
 from ocijax.errors import InputError
 from ocijax.template import get_template
-from ocijax.tokenizer import load_tokenizer
+from ocijax.tokenizer import check_vocabulary, load_tokenizer
 from ocijax.train.config import Recipe
 
 
@@ -40,11 +40,7 @@ def load_rows(recipe: Recipe) -> RowSets:
     data = recipe.data
     tokenizer = load_tokenizer(data.tokenizer)
     get_template(data.template).special_ids(tokenizer)
-    if tokenizer.vocab_size > recipe.model.vocab_size:
-        raise InputError(
-            f"{data.tokenizer}: has {tokenizer.vocab_size} tokens, but config.model.vocab_size is "
-            f"{recipe.model.vocab_size}"
-        )
+    check_vocabulary(tokenizer, recipe.model.vocab_size)
     if len(data.train) == 1 and (Path(data.train[0]) / "metadata.json").is_file():
         return _packed(recipe)
 
