@@ -41,7 +41,7 @@ PUBLISHED = {
 
 SYSTEM = "  Write \"Python\" 'code'\\n.\n"
 TURNS = (
-    "Add two numbers {a} and {content}.",
+    "  Add two numbers {a} and {content}.\n",
     "```python\ndef add(a, b):\n    return a + b\n```",
     "\n Execution result: \n42 ü 漢 🙂 \t",
     "   It {{ works }}. \n\n",
