@@ -9,10 +9,10 @@ from ocijax.data.holdout import split_holdout
 from ocijax.data.packing import pack_conversations
 from ocijax.data.pipeline import Rows
 from ocijax.data.source import load_conversations
-from ocijax.data.storage import PackedRows
+from ocijax.data.storage import PackedRows, digest
 from ocijax.errors import InputError
 from ocijax.template import get_template
-from ocijax.tokenizer import check_vocabulary, load_tokenizer
+from ocijax.tokenizer import check_vocabulary, load_tokenizer, tokenizer_file
 from ocijax.train.config import Recipe
 
 
@@ -81,6 +81,11 @@ def _packed(recipe: Recipe) -> RowSets:
                 f"{folder}: packed with {name} {rows.metadata[name]!r}, but config.data.{name} is "
                 f"{getattr(data, name)!r}; pack anew or change the config"
             )
+    if rows.metadata["tokenizer_sha256"] != digest(tokenizer_file(data.tokenizer)):
+        raise InputError(
+            f"{folder}: packed with another tokenizer than config.data.tokenizer={data.tokenizer};"
+            " pack anew or change the config"
+        )
     if data.evaluation or data.holdout:
         raise InputError(
             f"{folder}: a packed folder has its own held-out rows; leave config.data.evaluation "
