@@ -3,9 +3,13 @@
     python -m tests.golden.make_templates FOLDER        # needs transformers and jinja2
 
 FOLDER has a file ``<template>.jinja`` for each template below: the ``chat_template`` of that
-model's tokenizer. The file also has how transformers renders and encodes the Jinja text that
-ocijax makes of its own templates, the latter with the DeepSeek-Coder vocabulary below
-``OCIJAX_DATA_DIR``; it is made anew whenever that text changes.
+model's tokenizer. The committed file was made from copies of them that public repositories hold
+(tests of llama.cpp and of text-generation-inference among them), those of Llama-3.1 and Qwen2.5
+without their branches for tools.
+
+The file also has how transformers renders and encodes the Jinja text that ocijax makes of its own
+templates, the latter with the DeepSeek-Coder vocabulary below ``OCIJAX_DATA_DIR``; it is made anew
+whenever that text changes.
 """
 
 import json
