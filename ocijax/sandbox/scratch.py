@@ -1,5 +1,6 @@
 """A directory on the host's disk for jobs that have no namespaces of their own."""
 
+import itertools
 import os
 
 
@@ -9,17 +10,39 @@ def make(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Removes what is there, also what is too deep for Python or has no permission bits left."""
+    """Removes what is there, however deep it is nested and whatever permission bits it has.
+
+    Directories are moved up before they are entered, so that no path ever becomes long.
+    """
     try:
         os.rmdir(path)
+        return
     except FileNotFoundError:
-        pass
+        return
     except OSError:
-        if _run("rm", "-rf", path) != 0:
-            _run("chmod", "-R", "u+rwx", path)
-            _run("rm", "-rf", path)
+        pass  # it is not empty
+    unused = f"{path}/{os.urandom(8).hex()}"
+    numbers = itertools.count()
+    waiting = _clear(path)
+    while waiting:
+        place = waiting.pop()
+        for inner in _clear(place):
+            waiting.append(f"{unused}-{next(numbers)}")
+            os.rename(inner, waiting[-1])
+        os.rmdir(place)
+    os.rmdir(path)
 
 
-def _run(*words: str) -> int:
-    """Runs a command; returns its exit status."""
-    return os.waitpid(os.posix_spawnp(words[0], words, {"PATH": os.defpath}), 0)[1]
+def _clear(place: str) -> list[str]:
+    """Removes the files of a directory; returns its directories, which can be entered then."""
+    os.chmod(place, 0o700)
+    with os.scandir(place) as found:
+        entries = list(found)
+    directories = []
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            os.chmod(entry.path, 0o700)
+            directories.append(entry.path)
+        else:
+            os.unlink(entry.path)
+    return directories
