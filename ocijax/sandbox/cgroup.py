@@ -89,10 +89,11 @@ class Cgroup:
                 with contextlib.suppress(OSError):  # a kernel without swap has no such file
                     _put(place / kind.no_swap, 0)
         self._memory_bytes = self._allowed_bytes = memory_bytes
-        kinds = [kind for _, kind in self._places]
         self.bounded = frozenset(
-            ["memory"] * any(kind.memory for kind in kinds)
-            + ["processes"] * any(kind.processes for kind in kinds)
+            resource
+            for _, kind in self._places
+            for resource in ("memory", "processes")
+            if getattr(kind, resource)
         )
 
     def allow(self, more_bytes: int) -> None:

@@ -73,9 +73,9 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str =
     )
 
 
-def make_read_only(path: str) -> None:
-    """Makes what is mounted at and below ``path`` read-only, without devices or other users."""
-    attributes = (ctypes.c_uint64 * 4)(READ_ONLY | NOSUID | NODEV, 0, 0, 0)
+def change_mounts(path: str, added: int, removed: int = 0) -> None:
+    """Changes the flags of what is mounted at and below ``path``."""
+    attributes = (ctypes.c_uint64 * 4)(added, removed, 0, 0)
     system_call(
         _MOUNT_SETATTR,
         "mount_setattr",

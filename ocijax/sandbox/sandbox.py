@@ -38,15 +38,14 @@ LEVELS = {
 }
 """The levels of isolation, the strongest first, and the layers that each consists of."""
 
+_VERDICT_BYTES = 3 << 20
+_PACKAGES = "/packages"
+
 
 def describe_levels() -> str:
     """Returns what the help of a program says of the levels."""
     levels = "; ".join(f"{name}: {layers}" for name, layers in LEVELS.items())
     return f"Level of the sandbox. {levels}."
-
-
-_VERDICT_BYTES = 3 << 20
-_PACKAGES = "/packages"
 
 
 class Sandbox:

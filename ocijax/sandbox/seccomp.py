@@ -60,7 +60,7 @@ def deny_list() -> bytes:
             "the sandbox finds no libseccomp on this host: install it (Debian, Ubuntu: libseccomp2;"
             ' Fedora: libseccomp), or choose isolation="limits", which is weaker'
         )
-    import pyseccomp
+    import pyseccomp  # only here, as it fails where there is no libseccomp
 
     denied = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     denied.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, _BINARY_TREE)

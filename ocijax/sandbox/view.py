@@ -62,7 +62,7 @@ def _build(shown: dict[str, str], links: dict[str, str]) -> None:
     for path, target in sorted(shown.items(), key=lambda bind: len(bind[1])):
         if not _covered(target, shown.values()):
             _bind(sources[path], target)
-    kernel.make_read_only(_STAGE)
+    kernel.change_mounts(_STAGE, kernel.READ_ONLY | flags)
     for path, target in devices.items():
         _bind(sources[path], target)
     for descriptor in sources.values():

@@ -1,6 +1,5 @@
 """``config.json`` files as they are published, against presets; what is refused; the way back."""
 
-import importlib.util
 import json
 import re
 from dataclasses import replace
@@ -12,8 +11,7 @@ from ocijax.hugging_face.config import read_config, write_config
 from ocijax.model.config import ModelConfig, RopeScaling
 from ocijax.model.presets import PRESETS
 from tests.golden.families import VARIANTS, read_reference
-
-WITHOUT_TRANSFORMERS = not all(map(importlib.util.find_spec, ("torch", "transformers")))
+from tests.live import needs_transformers
 
 # As transformers 4 wrote them, without ids of tokens; from the models' repositories.
 LLAMA = {
@@ -183,7 +181,7 @@ def test_every_preset_survives_the_way_out_and_back(name):
     assert read_config(json.loads(json.dumps(write_config(PRESETS[name])))) == PRESETS[name]
 
 
-@pytest.mark.skipif(WITHOUT_TRANSFORMERS, reason="torch or transformers is absent")
+@needs_transformers
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_transformers_makes_of_what_we_write_the_model_it_came_from(variant, tmp_path):
     import torch

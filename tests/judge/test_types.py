@@ -18,7 +18,6 @@ def name(row):
 
 @pytest.fixture(scope="module")
 def with_numpy(sandbox):
-    pytest.importorskip("numpy")
     return Judge(Sandbox(isolation=sandbox.isolation, packages=["numpy"]))
 
 

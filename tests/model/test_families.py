@@ -5,7 +5,6 @@ transformers are installed.
 """
 
 import functools
-import importlib.util
 
 import jax
 import jax.numpy as jnp
@@ -31,12 +30,12 @@ from tests.golden.families import (
     texts,
     weight,
 )
+from tests.live import needs_transformers
 
 ROW = 48
 COMPUTE = ComputeConfig("float32", "none")
 # Compiling takes longer than running by far.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-WITHOUT_TRANSFORMERS = not all(map(importlib.util.find_spec, ("torch", "transformers")))
 
 
 @functools.cache
@@ -46,11 +45,7 @@ def live_reference(variant: str) -> Reference:
     return compute_reference(variant)
 
 
-live = pytest.param(
-    live_reference,
-    id="live",
-    marks=pytest.mark.skipif(WITHOUT_TRANSFORMERS, reason="torch or transformers is absent"),
-)
+live = pytest.param(live_reference, id="live", marks=needs_transformers)
 
 
 @pytest.fixture(scope="module", params=[pytest.param(read_reference, id="committed"), live])

@@ -1,6 +1,5 @@
 """Presets hold as many parameters as transformers counts in them (tests/golden/make_presets.py)."""
 
-import importlib.util
 import json
 import math
 import re
@@ -15,9 +14,9 @@ from ocijax.errors import InputError
 from ocijax.model.config import ModelConfig
 from ocijax.model.parameters import init_parameters, parameter_count
 from ocijax.model.presets import PRESETS, get_preset
+from tests.live import needs_transformers
 
 COUNTS = json.loads((Path(__file__).parents[1] / "golden" / "presets.json").read_text())
-WITHOUT_TRANSFORMERS = not all(map(importlib.util.find_spec, ("torch", "transformers")))
 
 
 def test_every_preset_is_counted():
@@ -32,7 +31,7 @@ def test_parameters_are_as_many_as_in_transformers(name):
     assert sum(math.prod(array.shape) for array in arrays.values()) == COUNTS[name]
 
 
-@pytest.mark.skipif(WITHOUT_TRANSFORMERS, reason="torch or transformers is absent")
+@needs_transformers
 @pytest.mark.parametrize("name", PRESETS)
 def test_transformers_counts_them_so_here_and_now(name):
     from tests.golden.make_presets import count_parameters

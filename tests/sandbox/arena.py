@@ -10,7 +10,6 @@ a line ``{"stopped": true}`` on standard output, where something has stopped it.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -22,6 +21,8 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from ocijax.sandbox import kernel
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
@@ -35,11 +36,10 @@ _PROCESSES = 512
 _UNAVAILABLE = 77
 
 _APART = ("mnt", "uts", "ipc", "pid", "net")
-_NEW_MOUNT, _NEW_UTS, _NEW_IPC = 0x00020000, 0x04000000, 0x08000000
-_NEW_USER, _NEW_PID, _NEW_NET = 0x10000000, 0x20000000, 0x40000000
-_NAMESPACES = _NEW_MOUNT | _NEW_UTS | _NEW_IPC | _NEW_PID | _NEW_NET
-_NOSUID, _NODEV, _NOEXEC, _BIND, _REC, _PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
-_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _READ_ONLY = 442, -100, 0x8000, 1
+_NAMESPACES = (
+    kernel.NEW_MOUNT | kernel.NEW_UTS | kernel.NEW_IPC | kernel.NEW_PID | kernel.NEW_NETWORK
+)
+_INERT = kernel.NOSUID | kernel.NODEV | kernel.NOEXEC
 _SET_DEATH_SIGNAL = 1
 _SET_INTERFACE_FLAGS, _UP_AND_RUNNING = 0x8914, 0x41
 
@@ -55,8 +55,6 @@ _CGROUP_USE = (
     ("memory.usage_in_bytes", "memory.max_usage_in_bytes"),
     ("memory.current", "memory.peak"),
 )
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Unavailable(Exception):
@@ -180,9 +178,9 @@ def _leave() -> None:
     """Enters new namespaces, where we are not root with a user namespace of our own."""
     own_user, own_group = os.geteuid(), os.getegid()
     if own_user == 0:
-        _call("unshare", _NAMESPACES)
+        kernel.call("unshare", _NAMESPACES)
     else:
-        _call("unshare", _NAMESPACES | _NEW_USER)
+        kernel.call("unshare", _NAMESPACES | kernel.NEW_USER)
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{own_user} {own_user} 1")
         Path("/proc/self/gid_map").write_text(f"{own_group} {own_group} 1")
@@ -229,20 +227,21 @@ def _become(user: str, command: list[str]) -> None:
 
 def _make_bare() -> None:
     """Leaves of the host's files what is needed to run, read-only, and a fresh ``/proc``."""
-    _mount("none", "/", None, _REC | _PRIVATE)
-    _mount("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC)
+    kernel.mount("none", "/", None, kernel.RECURSIVE | kernel.PRIVATE)
+    kernel.mount("proc", "/proc", "proc", _INERT)
     needed = {str(ROOT), sys.prefix, sys.base_prefix, os.path.dirname(sys.executable)}
     needed = sorted({os.path.realpath(path) for path in needed})
     for place in _closed_to_others(needed):
         _cover(place, 0o755, needed)
-    _set_read_only("/", True)
-    _set_read_only("/proc", False)
+    kernel.change_mounts("/", kernel.READ_ONLY)
+    kernel.change_mounts("/proc", 0, kernel.READ_ONLY)
     if os.geteuid() == 0 and _CGROUPS.is_dir():
-        _set_read_only(str(_CGROUPS), False)  # the sandbox makes some of its own
+        # The sandbox makes some of its own.
+        kernel.change_mounts(str(_CGROUPS), 0, kernel.READ_ONLY)
     for place in _scratch():
         _cover(place, 0o1777, needed)
     if os.path.isdir("/dev/mqueue"):
-        _mount("mqueue", "/dev/mqueue", "mqueue", _NOSUID | _NODEV | _NOEXEC)
+        kernel.mount("mqueue", "/dev/mqueue", "mqueue", _INERT)
     os.makedirs(HOME)
 
 
@@ -258,24 +257,11 @@ def _closed_to_others(paths: list[str]) -> list[str]:
 def _cover(place: str, mode: int, kept: list[str]) -> None:
     """Hides what ``place`` holds under an empty directory, but for those ``kept`` that it has."""
     inner = {path: os.open(path, os.O_PATH) for path in kept if path.startswith(f"{place}/")}
-    _mount("none", place, "tmpfs", _NOSUID | _NODEV, f"mode={mode:o},size=128m")
+    kernel.mount("none", place, "tmpfs", kernel.NOSUID | kernel.NODEV, f"mode={mode:o},size=128m")
     for path, descriptor in inner.items():
         os.makedirs(path, exist_ok=True)
-        _mount(f"/proc/self/fd/{descriptor}", path, None, _BIND | _REC)
+        kernel.mount(f"/proc/self/fd/{descriptor}", path, None, kernel.BIND | kernel.RECURSIVE)
         os.close(descriptor)
-
-
-def _set_read_only(place: str, wanted: bool) -> None:
-    attributes = (ctypes.c_uint64 * 4)(*((_READ_ONLY, 0) if wanted else (0, _READ_ONLY)), 0, 0)
-    _call(
-        "syscall",
-        ctypes.c_long(_MOUNT_SETATTR),
-        _AT_FDCWD,
-        place.encode(),
-        _AT_RECURSIVE,
-        ctypes.byref(attributes),
-        ctypes.c_size_t(ctypes.sizeof(attributes)),
-    )
 
 
 def _set_loopback_up() -> None:
@@ -295,7 +281,7 @@ def _limit() -> None:
 
 
 def _die_with_parent() -> None:
-    _call("prctl", _SET_DEATH_SIGNAL, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+    kernel.control(_SET_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _enter_cgroups(cgroups: list[Path]) -> None:
@@ -322,23 +308,6 @@ def _remove_cgroup(place: Path) -> None:
         if inner.is_dir():
             _remove_cgroup(inner)
     place.rmdir()
-
-
-def _mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    _call(
-        "mount",
-        source.encode(),
-        target.encode(),
-        kind and kind.encode(),
-        ctypes.c_ulong(flags),
-        options.encode(),
-    )
-
-
-def _call(name: str, *arguments) -> None:
-    if getattr(_libc, name)(*arguments) == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
 if __name__ == "__main__":

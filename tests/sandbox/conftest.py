@@ -4,6 +4,7 @@ import textwrap
 import pytest
 
 from ocijax.sandbox import Limits, Sandbox, SandboxError, Session
+from tests.sandbox import arena
 
 SMALL = Limits(
     wall_seconds=3.0,
@@ -13,6 +14,15 @@ SMALL = Limits(
     processes=24,
     output_bytes=64 << 10,
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Skips what wants an arena where the host allows none: its programs may run nowhere else."""
+    try:
+        return (yield)
+    except arena.Unavailable as reason:
+        pytest.skip(f"no arena: {reason}")
 
 
 class Runner:

@@ -215,7 +215,6 @@ def test_a_cancelled_call_leaves_room_for_the_next(runner):
 
 
 def test_named_packages_can_be_imported_and_others_cannot(runner):
-    pytest.importorskip("numpy")
     runner = runner.another(packages=["numpy"], limits=Limits())
     assert runner.value("import numpy\ndef f(): return numpy.arange(3).sum()") == 3
     assert "ModuleNotFoundError" in runner.call("import pytest", [()]).load.error

@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,7 +152,6 @@ def test_subclasses_and_number_types_become_the_value_they_hold(value, plain):
 
 
 def test_numpy_scalars_become_numbers():
-    numpy = pytest.importorskip("numpy")
     assert decode(encode([numpy.int64(3), numpy.float32(0.5), numpy.bool_(True)])) == [3, 0.5, True]
 
 

@@ -10,7 +10,7 @@ import os
 import secrets
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,19 +93,12 @@ def batches(request):
         }
 
 
-def _result(batch: Future) -> list[dict]:
-    try:
-        return batch.result()
-    except arena.Unavailable as reason:
-        pytest.skip(f"no arena: {reason}")
-
-
 @pytest.mark.parametrize(
     ("user", "level", "name"),
     [(user, level, name) for user, level in BATCHES for name in cases_at(level)],
 )
 def test_a_hostile_program_gets_nowhere(batches, user, level, name):
-    records = {record["case"]: record for record in _result(batches[user, level])}
+    records = {record["case"]: record for record in batches[user, level].result()}
     assert_sound(records[name])
 
 
@@ -133,18 +126,12 @@ def test_hostile_programs_run_nowhere_but_in_an_arena():
 )
 def test_an_arena_outlasts_a_harness_that_is(end, record):
     command = ["-c", f"import os, signal, time; {end}"]
-    try:
-        lines, errors = arena.run(command, "ordinary", {}, seconds=5)
-    except arena.Unavailable as reason:
-        pytest.skip(f"no arena: {reason}")
+    lines, errors = arena.run(command, "ordinary", {}, seconds=5)
     assert (lines, errors) == (record, "")
 
 
 def test_the_rest_is_run_when_the_harness_ends_within_a_case():
-    try:
-        records = observed("ordinary", "limits", ["ok_plain", "no case", "wrong_answer"])
-    except arena.Unavailable as reason:
-        pytest.skip(f"no arena: {reason}")
+    records = observed("ordinary", "limits", ["ok_plain", "no case", "wrong_answer"])
     assert [record.get("verdict") for record in records] == ["pass", None, "fail"]
     assert "KeyError: 'no case'" in records[1]["died"]
 
@@ -155,11 +142,8 @@ def test_the_rest_is_run_when_the_harness_ends_within_a_case():
 @pytest.mark.parametrize(("user", "level"), BATCHES)
 def test_it_gets_nowhere_time_after_time(user, level, load):
     cores = len(os.sched_getaffinity(0)) if load == "busy" else 0
-    try:
-        with _busy(cores):
-            records = observed(user, level, cases_at(level) * REPEATS)
-    except arena.Unavailable as reason:
-        pytest.skip(f"no arena: {reason}")
+    with _busy(cores):
+        records = observed(user, level, cases_at(level) * REPEATS)
     for record in records:
         assert_sound(record)
 

@@ -283,7 +283,6 @@ def test_a_closed_session_executes_nothing(runner):
 
 
 def test_named_packages_can_be_imported(runner):
-    pytest.importorskip("numpy")
     [result] = runner.cells("import numpy\nnumpy.arange(3).sum().item()", packages=["numpy"])
     assert result.stdout == "3\n"
 

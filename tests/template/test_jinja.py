@@ -12,18 +12,18 @@ import pytest
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
 from ocijax.template import TEMPLATES, chat_template
+from tests.live import needs_transformers
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/templates.json").read_text("utf-8"))
 
 every_template = pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 
 
-@pytest.fixture(scope="module", params=["golden", "live"])
+@pytest.fixture(scope="module", params=["golden", pytest.param("live", marks=needs_transformers)])
 def by_transformers(request):
     """Text by template and conversation; ``None`` for what the Jinja text refuses."""
     if request.param == "golden":
         return GOLDEN["ours"]
-    pytest.importorskip("transformers")
     from tests.golden import make_templates
 
     return make_templates.ours()
@@ -55,8 +55,8 @@ def test_jinja_text_renders_as_the_template(by_transformers, template):
     }
 
 
+@needs_transformers
 def test_the_published_jinja_of_deepseek_coder_renders_as_ours_live(data_dir):
-    pytest.importorskip("transformers")
     from tests.golden import make_templates
 
     template = TEMPLATES["deepseek-coder"]
