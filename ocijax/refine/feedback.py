@@ -25,7 +25,6 @@ MEMORY = "MemoryError: the program used more memory than allowed."
 OUTPUT = "The program printed too much and was stopped."
 KILLED = "The program crashed: its process was killed."
 UNKNOWN = "The program failed without saying why."
-REFUSED = "The program was not run: the sandbox refused it."
 
 
 def no_code_feedback() -> str:
@@ -88,8 +87,6 @@ def _trouble(outcome: Outcome) -> str:
             text = MEMORY
         case "output":
             text = OUTPUT
-        case "refused":
-            text = REFUSED
         case "killed":
             text = f"{KILLED}\n{error}" if error else KILLED
         case _:

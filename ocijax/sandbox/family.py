@@ -48,7 +48,6 @@ class Family:
         self.ended: int | None = None
         self.used = Used()
         self._proc = proc
-        self._top = int(os.readlink("self", dir_fd=proc))
         self._candidate = candidate
         self._kill = kill
 
@@ -80,6 +79,7 @@ class Family:
                 if begun in ready:
                     poll.unregister(begun)
                     interval = 1000 * _LOOK_SECONDS
+                    continue
                 self._bury()
                 members = self.members()
                 # Of a single process the kernel bounds the memory.
@@ -114,7 +114,7 @@ class Family:
 
     def members(self) -> list[int]:
         """Returns the processes below this one, numbered as ``proc`` does, the nearest first."""
-        members = [self._top]
+        members = [int(os.readlink("self", dir_fd=self._proc))]
         for member in members:
             with contextlib.suppress(OSError):
                 tasks = os.open(f"{member}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._proc)

@@ -24,7 +24,6 @@ import marshal
 import math  # noqa: F401
 import os
 import re  # noqa: F401
-import select
 import signal
 import socket
 import sys
@@ -40,16 +39,17 @@ import landlock
 import scratch
 import testing
 import view
-from encoding import read_frame
+from encoding import encode, read_frame
 from family import Family
 
 del sys.path[0]
 
 DESCRIPTORS = 256
+_REHEARSALS = 10  # Python rewrites a function for speed when it is called the eighth time
 _MOST_SETTINGS = 1 << 20
 _MOST_NUMBER = 32
 _MORE_OTHERS = 256  # processes and threads that this user may come to have besides
-_JOB_DESCRIPTORS = 5
+_JOB_CONTROL_BYTES = socket.CMSG_SPACE(5 * 4)  # which its five descriptors come in
 _ASIDE = 100  # above all descriptors that are open here
 ENTRIES = {
     "run": candidate.run,
@@ -83,15 +83,16 @@ def serve(status: socket.socket, jobs: socket.socket) -> None:
     except OSError as error:
         _refuse(status, error)
     _import(settings["packages"])
+    _rehearse()
     gc.collect()
     gc.freeze()
     _tell(status, f"ready {settings['landlock']}")
     run = _run_apart if apart else _run_here
     for number in itertools.count(1):
-        report = run(settings, status, jobs, proc, number)
-        if status in select.select([status], [], [], 0)[0] and not status.recv(1, socket.MSG_PEEK):
-            return
-        _tell(status, report + "gone")
+        if not _tell(status, run(settings, status, jobs, proc, number) + "gone"):
+            break
+    if not apart:
+        scratch.remove(settings["scratch"])
 
 
 def _leave_host(proc: int, settings: dict) -> None:
@@ -114,6 +115,14 @@ def _import(packages: dict[str, str]) -> None:
     for name in packages:
         with contextlib.suppress(Exception):  # the program that asks for it is told
             importlib.import_module(name)
+
+
+def _rehearse() -> None:
+    """Calls a function as jobs do: what Python caches on the way is there for all of them then."""
+    numbers = [encode((1, 2))] * 3
+    for _ in range(_REHEARSALS):
+        candidate.call(sys.stdout.fileno(), "def f(a, b):\n    return a + b\n", "f", numbers, 64)
+    del sys.modules["program"]
 
 
 class _Packages:
@@ -171,7 +180,7 @@ def _run_here(settings, status, jobs, proc, number) -> str:
         _become_candidate(settings, status, jobs, proc, number, begun)
     report = _watch(Family(proc, child, _kill_each), settings, status, number, begun)
     os.close(begun)
-    scratch.remove(settings["scratch"])
+    scratch.clear(settings["scratch"])
     return report
 
 
@@ -217,8 +226,7 @@ def _become_candidate(settings, status, jobs, proc, number, begun) -> None:
                 confinement.resize_scratch(job["scratch_bytes"])
             confinement.drop_capabilities()
         else:
-            scratch.make(settings["scratch"])
-            os.chdir(settings["scratch"])
+            scratch.enter(settings["scratch"])
         for path, file_content in job["files"].items():
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             with open(path, "wb") as file:
@@ -255,7 +263,10 @@ def _take(jobs: socket.socket, number: int) -> list[int]:
     Others are of jobs that were to end before their process had taken them.
     """
     while True:
-        message, descriptors, _, _ = socket.recv_fds(jobs, _MOST_NUMBER, _JOB_DESCRIPTORS)
+        message, control, _, _ = jobs.recvmsg(_MOST_NUMBER, _JOB_CONTROL_BYTES)
+        descriptors = [
+            descriptor for _, _, data in control for descriptor in memoryview(data).cast("i")
+        ]
         if message == b"%d" % number:
             return descriptors
         if not message:
@@ -264,10 +275,13 @@ def _take(jobs: socket.socket, number: int) -> list[int]:
             os.close(descriptor)
 
 
-def _tell(status: socket.socket, line: str) -> None:
-    """Sends lines; those that nobody reads any more are not missed."""
-    with contextlib.suppress(ConnectionError):
+def _tell(status: socket.socket, line: str) -> bool:
+    """Sends lines; returns whether there still is somebody to read them."""
+    try:
         status.send(line.encode("utf-8", "backslashreplace") + b"\n")
+    except ConnectionError:
+        return False
+    return True
 
 
 def _refuse(status: socket.socket, error: OSError) -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ _SWITCHES = (  # by which hosts forbid namespaces to ordinary users, and what th
     ("kernel.unprivileged_userns_clone", "0", "1"),
     ("user.max_user_namespaces", "0", "10000"),
 )
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",  # what goes through sets is the same in every run
+    "LD_BIND_NOW": "1",  # symbols are looked up here, not in each job again
+}
 _NAMESPACES = tuple(
     f"{kind} namespace" for kind in ("user", "pid", "mount", "network", "ipc", "uts", "cgroup")
 )
@@ -62,7 +67,7 @@ class Launcher:
                 pass_fds=[jobs.fileno()],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={"PYTHONHASHSEED": "0"},  # what goes through sets is the same in every run
+                env=_ENVIRONMENT,
                 cwd="/",
                 start_new_session=True,
             )
@@ -73,9 +78,9 @@ class Launcher:
             jobs.close()
         self.cgroup = Cgroup()
         name = secrets.token_hex(8)
-        place = f"{tempfile.gettempdir()}/sandbox-{name}"  # on the host, where that is all there is
+        self._scratch = f"{tempfile.gettempdir()}/sandbox-{name}"  # where that is all there is
         self.stop = weakref.finalize(
-            self, _stop, (self._status, self._jobs), self._process, self.cgroup, place
+            self, _stop, (self._status, self._jobs), self._process, self.cgroup, self._scratch
         )
         self.cgroup.enter(
             self._process.pid,
@@ -84,7 +89,7 @@ class Launcher:
             processes + _SLACK_PROCESSES,
         )
         self.status = self._status.fileno()
-        self.layers = self._set_up(settings | {"scratch": place})
+        self.layers = self._set_up(settings | {"scratch": self._scratch})
         self._status.setblocking(False)
 
     def send(self, descriptors: list[int]) -> bool:
@@ -113,6 +118,10 @@ class Launcher:
     def wake(self) -> None:
         """Has it go on where a program that shares its user has stopped it."""
         self._process.send_signal(signal.SIGCONT)
+
+    def tidy(self) -> None:
+        """Removes the directory that it keeps for its next job; only while it has none."""
+        scratch.remove(self._scratch)
 
     def _set_up(self, settings: dict[str, Any]) -> tuple[str, ...]:
         self._status.settimeout(_START_SECONDS)
@@ -168,7 +177,9 @@ class Pool:
 
     def __init__(self, settings: dict[str, Any], memory_bytes: int, processes: int):
         self._arguments = settings, memory_bytes, processes
+        self._lock = threading.Lock()
         self._idle: list[Launcher] = []
+        self._busy = 0
 
     def begin(self, descriptors: list[int], more_bytes: int) -> Launcher:
         """Has a launcher that is idle, or a new one, begin a job.
@@ -180,6 +191,29 @@ class Pool:
         Raises:
           SandboxError: jobs cannot be isolated on this host.
         """
+        with self._lock:
+            self._busy += 1
+        try:
+            return self._hand_to_one(descriptors, more_bytes)
+        except BaseException:
+            self._have_ended()
+            raise
+
+    def end(self, launcher: Launcher, gone: bool) -> None:
+        """Keeps a launcher for the next job where the one that it had is gone."""
+        if not gone:
+            launcher.stop()
+        self._have_ended(*([launcher] if gone else []))
+
+    def _have_ended(self, *idle: Launcher) -> None:
+        with self._lock:
+            self._idle += idle
+            self._busy -= 1
+            if not self._busy:
+                for launcher in self._idle:
+                    launcher.tidy()
+
+    def _hand_to_one(self, descriptors: list[int], more_bytes: int) -> Launcher:
         while (launcher := self._take_idle()) is not None:
             if self._hands_over(launcher, descriptors, more_bytes):
                 return launcher
@@ -189,10 +223,8 @@ class Pool:
         return launcher
 
     def _take_idle(self) -> Launcher | None:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
     def _hands_over(self, launcher: Launcher, descriptors: list[int], more_bytes: int) -> bool:
         launcher.cgroup.allow(more_bytes)
@@ -203,7 +235,3 @@ class Pool:
             if not handed_over:
                 launcher.stop()
         return handed_over
-
-    def take_back(self, launcher: Launcher) -> None:
-        """Keeps a launcher whose job has ended for the next."""
-        self._idle.append(launcher)

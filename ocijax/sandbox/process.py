@@ -143,10 +143,7 @@ def started(
         run.end()
     finally:
         run.close()
-        if run.gone:
-            pool.take_back(launcher)
-        else:
-            launcher.stop()
+        pool.end(launcher, run.gone)
 
 
 def _open_pipes() -> tuple[list[int], list[int]]:
@@ -261,7 +258,7 @@ class Run:
         if self._began is not None:
             self._last = self._now()
             self._began = self._last.wall
-            self._deadline = self._next_deadline()
+            self._deadline = self._next_deadline(self._last)
         self._cancelled = cancelled
         self._listen(cancelled)
         self._serve_on()
@@ -278,7 +275,7 @@ class Run:
             # A frame on its way was in time: it is we who are slow to read it.
             if late >= (_TRANSFER_SECONDS if self._results in ready else 0.0):
                 if self._began is not None and self._cause is None:
-                    self._deadline = self._next_deadline()
+                    self._deadline = self._next_deadline(self._now())
                 if self._deadline <= time.monotonic():
                     self._expire()
 
@@ -383,14 +380,14 @@ class Run:
                 return
             self._allowed = allowed
             self._last = Time(time.monotonic(), now.cpu)
-            self._deadline = self._next_deadline()
+            self._deadline = self._next_deadline(self._last)
 
     def _begin(self) -> None:
         if started := re.search(rb"^started (\d+)\n", self._report, re.MULTILINE):
             self._clock = ~int(started[1]) << 3 | _PROCESS_CLOCK
             self._last = self._now()
             self._began = self._last.wall
-            self._deadline = self._next_deadline()
+            self._deadline = self._next_deadline(self._last)
 
     def _now(self) -> Time:
         """The time now; that of the process stands still when it has ended."""
@@ -400,9 +397,8 @@ class Run:
                 cpu = time.clock_gettime(self._clock)
         return Time(time.monotonic(), cpu)
 
-    def _next_deadline(self) -> float:
+    def _next_deadline(self, now: Time) -> float:
         """When the time allowed can be over at the earliest."""
-        now = self._now()
         cpu = self._allowed.cpu - (now.cpu - self._last.cpu)
         wait = max(cpu, _LEAST_WAIT) if cpu > 0 else 0.0
         return min(self._last.wall + self._allowed.wall, now.wall + wait)

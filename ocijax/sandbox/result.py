@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Status = Literal["ok", "error", "timeout", "memory", "output", "killed", "refused"]
+Status = Literal["ok", "error", "timeout", "memory", "output", "killed"]
 
 Stage = Literal["compile", "run"]
 
@@ -39,7 +39,8 @@ class ExecutionResult:
 
     Attributes:
       status: ``ok`` (exit 0), ``error`` (uncaught exception or other exit status), ``timeout``,
-        ``memory``, ``output`` (printed too much), ``killed`` (by a signal), ``refused``.
+        ``memory``, ``output`` (printed too much), ``killed`` (by a signal). That the host refuses
+        to isolate it is no result but a `SandboxError`: it says nothing about the program.
       stdout: head and tail of what was printed, undecodable bytes escaped.
       stderr: likewise; the traceback is here.
       exit_code: of the process, ``None`` where a signal ended it, or where it is a session's and

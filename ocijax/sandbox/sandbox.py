@@ -40,6 +40,7 @@ LEVELS = {
 
 _VERDICT_BYTES = 3 << 20
 _PACKAGES = "/packages"
+_TO_LEAVE = Time(0.01)  # what a process that has answered everything gets to end by itself
 
 
 def describe_levels() -> str:
@@ -49,7 +50,7 @@ def describe_levels() -> str:
 
 
 class Sandbox:
-    """Runs programs, each in a process of its own, as many at a time as there are cores.
+    """Runs programs, each in a process of its own, at most `concurrency` at a time.
 
     The process has no environment variable, no open file of ours, its own session, limits of the
     kernel on time, memory, files and processes, and an empty directory to work in, which is gone
@@ -68,6 +69,9 @@ class Sandbox:
       packages: names of installed packages that programs may import besides the standard library;
         those that they depend on are to be named too.
 
+    Attributes:
+      concurrency: one more than there are cores, so that none idles while we turn to its next.
+
     Raises:
       InputError: unknown isolation, or a package that is not installed.
     """
@@ -85,7 +89,8 @@ class Sandbox:
         self.packages = tuple(packages)
         self._packages = dict(place for name in self.packages for place in _places(name))
         self._pools: dict[str, Pool] = {}
-        self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "sandbox")
+        self.concurrency = 1 + len(os.sched_getaffinity(0))
+        self._threads = ThreadPoolExecutor(self.concurrency, "sandbox")
 
     async def run(
         self,
@@ -362,6 +367,8 @@ class _Answers:
         self._outcomes: list[Outcome] = []
 
     def receive(self, frame: bytes, passed: Time) -> Time | None:
+        if self._complete():
+            return None
         answer = outcome(frame, passed)
         if self._load is None:
             self._load = answer
@@ -371,11 +378,13 @@ class _Answers:
             self._outcomes.append(answer)
             if self._stop is not None and self._stop(len(self._outcomes) - 1, answer):
                 return None
-        reached = len(self._outcomes)
-        return self._allowed[reached] if reached < len(self._allowed) else None
+        return _TO_LEAVE if self._complete() else self._allowed[len(self._outcomes)]
+
+    def _complete(self) -> bool:
+        return self._load is not None and len(self._outcomes) == len(self._allowed)
 
     def result(self, ending: Ending, isolation: str) -> CallResult:
-        if ending.cause != "done":
+        if ending.cause != "done" and not self._complete():
             last = Outcome(end_status(ending, "error"), None, end_text(ending))
             if self._load is None:
                 self._load = last

@@ -136,12 +136,6 @@ def test_too_much_output():
     )
 
 
-def test_a_program_that_the_sandbox_refused():
-    assert load_feedback(Outcome("refused")) == (
-        "Execution result:\nThe program was not run: the sandbox refused it."
-    )
-
-
 def test_a_failure_without_any_words():
     assert load_feedback(Outcome("error")) == (
         "Execution result:\nThe program failed without saying why."
@@ -213,7 +207,7 @@ def test_half_of_a_surrogate_pair_is_escaped_and_other_letters_are_kept():
 
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=2000)
-STATUS = st.sampled_from(["ok", "error", "timeout", "memory", "output", "killed", "refused"])
+STATUS = st.sampled_from(["ok", "error", "timeout", "memory", "output", "killed"])
 VALUE = st.one_of(
     st.none(), st.integers(), st.floats(), TEXT, st.binary(), st.lists(st.integers() | TEXT)
 )

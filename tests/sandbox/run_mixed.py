@@ -6,7 +6,6 @@ the footprint after the first runs, that after the last, and the verdicts that w
 
 import asyncio
 import json
-import os
 import random
 import sys
 import time
@@ -36,7 +35,7 @@ def drawn(level: str, runs: int) -> Iterator[str]:
 
 
 async def judge_all(sandbox, names: Iterator[str]) -> list[tuple[str, str]]:
-    """Judges as many at a time as there are cores; returns the cases judged wrongly, and how."""
+    """Judges as many at a time as the sandbox does; returns the cases judged wrongly, and how."""
     wrong = []
 
     async def work() -> None:
@@ -46,7 +45,7 @@ async def judge_all(sandbox, names: Iterator[str]) -> list[tuple[str, str]]:
             if verdict not in CASES[name].accept:
                 wrong.append((name, verdict))
 
-    await asyncio.gather(*(work() for _ in os.sched_getaffinity(0)))
+    await asyncio.gather(*(work() for _ in range(sandbox.concurrency)))
     return wrong
 
 

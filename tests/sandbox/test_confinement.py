@@ -1,5 +1,6 @@
 """What a candidate cannot reach, use up or leave behind."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -306,6 +307,40 @@ def test_the_scratch_directory_is_gone(runner, monkeypatch, tmp_path):
         for path in ("a/b/c", "a/b", "a", "."):
             os.chmod(path, 0)
     """)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("replacement", ['open(place, "w").close()', 'os.symlink("/", place)'])
+def test_what_stands_in_for_the_scratch_directory_is_gone(
+    runner, monkeypatch, tmp_path, replacement
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    another = runner.another()
+    another.run(f"""
+        import os
+        place = os.getcwd()
+        os.rmdir(place)
+        {replacement}
+    """)
+    assert list(tmp_path.iterdir()) == []
+    assert another.value("import os\ndef f():\n    return os.listdir()") == []
+
+
+def test_queued_programs_find_an_empty_directory_and_leave_none(runner, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    sandbox = runner.another().sandbox
+    program = """
+import os
+print(os.listdir(), oct(os.stat(".").st_mode), os.listxattr("."))
+open("file", "w").close()
+os.chmod(".", 0o755)
+"""
+
+    async def all_of_them():
+        return await asyncio.gather(*(sandbox.run(program) for _ in range(20)))
+
+    results = asyncio.run(all_of_them())
+    assert {result.stdout for result in results} == {"[] 0o40700 []\n"}
     assert list(tmp_path.iterdir()) == []
 
 

@@ -93,10 +93,10 @@ async def all_of_them():
     calls = [sandbox.call(program, "f", [(index,)]) for index in range(1000)]
     return [result.outcomes[0].value for result in await asyncio.gather(*calls)]
 
-async def one_on_each_core():
-    await asyncio.gather(*(sandbox.run("") for _ in os.sched_getaffinity(0)))
+async def one_in_each_launcher():
+    await asyncio.gather(*(sandbox.run("") for _ in range(sandbox.concurrency)))
 
-asyncio.run(one_on_each_core())
+asyncio.run(one_in_each_launcher())
 before = descriptors()
 values = asyncio.run(all_of_them())
 found = [values == list(range(1000)), descriptors() - before]

@@ -82,15 +82,17 @@ def test_a_long_job_leaves_the_other_cores_to_the_rest(with_cores):
 
 
 def test_jobs_have_their_turn_in_the_order_they_came(with_cores):
-    sandbox = with_cores(1)
+    sandbox = with_cores(1, limits=LONG)
     order = []
 
     async def one(index):
-        await sandbox.run(f"import time\ntime.sleep({0.1 if index == 0 else 0})")
+        await sandbox.run("pass")
         order.append(index)
 
     async def all_of_them():
+        long = asyncio.create_task(sandbox.run(FOREVER))  # leaves the others one place
         await asyncio.gather(*map(one, range(8)))
+        await ended(long)
 
     asyncio.run(all_of_them())
     assert order == list(range(8))
@@ -123,16 +125,17 @@ def test_a_cancelled_job_that_waits_for_its_turn_never_begins(with_cores, mark):
     sandbox = with_cores(1, limits=LONG)
 
     async def cancel():
-        first = asyncio.create_task(sandbox.run(marked(mark)))
-        await until(lambda: len(named(mark)) == 2)
-        second = asyncio.create_task(sandbox.run("print(2)"))
+        running = [asyncio.create_task(sandbox.run(marked(mark))) for _ in range(2)]
+        await until(lambda: len(named(mark)) == 4)
+        waiting = asyncio.create_task(sandbox.run("print(2)"))
         await asyncio.sleep(0.1)
-        second.cancel()
-        await asyncio.wait([second], timeout=20)
-        assert second.cancelled()
-        assert not first.done()
-        assert len(named(mark)) == 2
-        await ended(first)
+        waiting.cancel()
+        await asyncio.wait([waiting], timeout=20)
+        assert waiting.cancelled()
+        assert not any(task.done() for task in running)
+        assert len(named(mark)) == 4
+        for task in running:
+            await ended(task)
         return (await sandbox.run("print(3)")).stdout
 
     assert asyncio.run(cancel()) == "3\n"
