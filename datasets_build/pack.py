@@ -9,7 +9,6 @@ its name only when it is complete.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from ocijax.data.example import Counts
 from ocijax.data.holdout import split_holdout
 from ocijax.data.packing import Row, pack_conversations
 from ocijax.data.source import scan_sources
-from ocijax.data.storage import new_folder, write_metadata, write_rows
+from ocijax.data.storage import digest, new_folder, write_metadata, write_rows
 from ocijax.data.weights import POLICIES
 from ocijax.errors import InputError
 from ocijax.program import run
@@ -143,17 +142,6 @@ def _summary(counts: Counts, rows: int, segments: list[int], length: int) -> dic
         "fill": counts.tokens / (rows * length),
         "most_segments": max(segments),
     }
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file's content, or of all files of a folder, in the order of their names."""
-    total = hashlib.sha256()
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    for file in files:
-        if file.is_file():
-            with open(file, "rb") as content:
-                total.update(hashlib.file_digest(content, "sha256").digest())
-    return total.hexdigest()
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from sentencepiece import sentencepiece_model_pb2
 from ocijax.errors import InputError
 
 _MARKER = re.compile(
-    r"<[|\uff5c].*[|\uff5c]>|</?s>|<(unk|pad|mask|bos|eos)>|<(start|end)_of_turn>", re.DOTALL
+    r"<[|\uff5c].*[|\uff5c]>|</?s>|<(unk|pad|mask|bos|eos|step)>|<(start|end)_of_turn>", re.DOTALL
 )
 """Spellings that are special whatever the file says: some files list them as ordinary symbols."""
 
@@ -51,6 +51,24 @@ class Tokenizer(Protocol):
 
     def special_id(self, token: str) -> int | None:
         """Id of a special token by its spelling, or ``None``."""
+
+
+def check_vocabulary(tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Makes sure that a model has a row for every token.
+
+    Args:
+      tokenizer: the model's.
+      vocab_size: rows of the model's embedding table; more than the tokenizer needs are padding.
+
+    Raises:
+      InputError: there are too few.
+    """
+    if tokenizer.vocab_size > vocab_size:
+        raise InputError(
+            f"{tokenizer.name}: has {tokenizer.vocab_size} tokens, but the model's vocab_size is"
+            f" {vocab_size}: take the tokenizer that belongs to the model, or set"
+            f" config.model.vocab_size to {tokenizer.vocab_size} or more for a new one"
+        )
 
 
 class SentencePieceTokenizer:

@@ -27,6 +27,8 @@ def train_vocabulary(conversations: Iterable[Conversation], template: Template, 
     """
     begin, end = template.begin_of_sequence, template.end_of_turn
     others = [token for token in template.special_tokens if token not in (begin, end)]
+    # One token may be both; the library refuses a spelling given twice.
+    begins = {"bos_piece": begin} if begin not in ("", end) else {"bos_id": -1}
     texts = (
         piece.text
         for conversation in conversations
@@ -49,7 +51,7 @@ def train_vocabulary(conversations: Iterable[Conversation], template: Template, 
             add_dummy_prefix=False,
             remove_extra_whitespaces=False,
             allow_whitespace_only_pieces=True,
-            bos_piece=begin,
+            **begins,
             eos_piece=end,
             control_symbols=others,
             minloglevel=2,

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import sentencepiece
 
+from ocijax.template import TEMPLATES
+
 # Tests compile the same small programs again and again; JAX reads this when it is imported.
 _COMPILED = tempfile.mkdtemp(prefix="ocijax-compiled-")
 atexit.register(shutil.rmtree, _COMPILED, ignore_errors=True)
@@ -39,6 +41,10 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def tiny_sentencepiece() -> bytes:
     """A sentencepiece model of 340 pieces with the special tokens of every template."""
+    special_tokens = sorted(
+        {token for template in TEMPLATES.values() for token in template.special_tokens}
+        - {"<s>", "</s>"}
+    )
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(CORPUS.splitlines() * 20),
@@ -49,7 +55,7 @@ def tiny_sentencepiece() -> bytes:
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,
         split_digits=True,
-        control_symbols=["<｜begin▁of▁sentence｜>", "<|EOT|>"],  # noqa: RUF001
+        control_symbols=special_tokens,
         user_defined_symbols=["<|marker|>", "<|two▁words|>", "▁▁▁▁"],
         minloglevel=2,
     )

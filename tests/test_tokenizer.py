@@ -104,6 +104,20 @@ def test_what_real_vocabularies_encode_decodes_to_the_same_text(recovered, name)
     round_trip()
 
 
+@pytest.mark.parametrize("name", ["llama-spm", "deepseek-coder", "starcoder"])
+def test_python_files_come_back(recovered, data_dir, name):
+    tokenizer = recovered[name]
+    path = data_dir / "python-corpus/thealgorithms/python_files.jsonl"
+    files = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert len(files) > 1000
+    changed = [
+        file["path"]
+        for file in files
+        if tokenizer.decode(tokenizer.encode(file["text"])) != file["text"]
+    ]
+    assert not changed
+
+
 def test_what_a_small_vocabulary_encodes_decodes_to_the_same_text(tiny):
     @given(TEXT)
     def round_trip(text):

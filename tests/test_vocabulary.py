@@ -4,7 +4,7 @@ import pytest
 
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
-from ocijax.template import DEEPSEEK_CODER, LLAMA2, tokenize
+from ocijax.template import LLAMA2, TEMPLATES, tokenize
 from ocijax.tokenizer import SentencePieceTokenizer
 from ocijax.vocabulary import train_vocabulary
 
@@ -41,7 +41,7 @@ def test_any_text_comes_back(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-@pytest.mark.parametrize("template", [LLAMA2, DEEPSEEK_CODER], ids=lambda template: template.name)
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 def test_special_tokens_of_the_template_are_there(template):
     tokenizer = SentencePieceTokenizer(train_vocabulary(CONVERSATIONS, template, 400), "model")
     assert tokenize(CONVERSATIONS[0], template, tokenizer).completion.any()

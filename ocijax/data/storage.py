@@ -5,6 +5,7 @@ DIR/train.array_record      rows to train on
 DIR/holdout.array_record    rows for the evaluation loss; absent where none were held out
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -120,6 +121,17 @@ def new_folder(output: str | Path) -> Iterator[Path]:
 def write_metadata(directory: Path, metadata: Mapping[str, Any]) -> None:
     """Writes the metadata of a packed folder; ``length`` is needed to read it."""
     (directory / _METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content, or of all files of a folder, in the order of their names."""
+    total = hashlib.sha256()
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    for file in files:
+        if file.is_file():
+            with open(file, "rb") as content:
+                total.update(hashlib.file_digest(content, "sha256").digest())
+    return total.hexdigest()
 
 
 def _split_path(directory: Path, split: str) -> Path:

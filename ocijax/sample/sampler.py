@@ -18,7 +18,7 @@ from ocijax.sample.decoding import Cache, Draws, Rows, decode, grow, prefill
 from ocijax.sample.settings import Completion, SamplingSettings
 from ocijax.sharding import MeshConfig, axis_size, make_mesh
 from ocijax.template import Template, tokenize
-from ocijax.tokenizer import Tokenizer
+from ocijax.tokenizer import Tokenizer, check_vocabulary
 
 _SMALLEST_LENGTH = 64
 _FEWER_ROWS = 8
@@ -66,7 +66,8 @@ class Sampler:
       observe: called with the number of answers finished since the last call.
 
     Raises:
-      InputError: the tokenizer lacks the template's special tokens.
+      InputError: the tokenizer lacks the template's special tokens, or has tokens that the model
+        lacks.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Sampler:
         self._grow = partial(grow, mesh=self._mesh)
         self._max_batch = max_batch
         self._decode_steps = decode_steps
+        check_vocabulary(tokenizer, config.vocab_size)
         self._end_of_turn = template.special_ids(tokenizer)[template.end_of_turn]
         self._observe = observe
 

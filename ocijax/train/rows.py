@@ -9,10 +9,10 @@ from ocijax.data.holdout import split_holdout
 from ocijax.data.packing import pack_conversations
 from ocijax.data.pipeline import Rows
 from ocijax.data.source import load_conversations
-from ocijax.data.storage import PackedRows
+from ocijax.data.storage import PackedRows, digest
 from ocijax.errors import InputError
 from ocijax.template import get_template
-from ocijax.tokenizer import load_tokenizer
+from ocijax.tokenizer import check_vocabulary, load_tokenizer, tokenizer_file
 from ocijax.train.config import Recipe
 
 
@@ -40,11 +40,7 @@ def load_rows(recipe: Recipe) -> RowSets:
     data = recipe.data
     tokenizer = load_tokenizer(data.tokenizer)
     get_template(data.template).special_ids(tokenizer)
-    if tokenizer.vocab_size > recipe.model.vocab_size:
-        raise InputError(
-            f"{data.tokenizer}: has {tokenizer.vocab_size} tokens, but config.model.vocab_size is "
-            f"{recipe.model.vocab_size}"
-        )
+    check_vocabulary(tokenizer, recipe.model.vocab_size)
     if len(data.train) == 1 and (Path(data.train[0]) / "metadata.json").is_file():
         return _packed(recipe)
 
@@ -85,6 +81,11 @@ def _packed(recipe: Recipe) -> RowSets:
                 f"{folder}: packed with {name} {rows.metadata[name]!r}, but config.data.{name} is "
                 f"{getattr(data, name)!r}; pack anew or change the config"
             )
+    if rows.metadata["tokenizer_sha256"] != digest(tokenizer_file(data.tokenizer)):
+        raise InputError(
+            f"{folder}: packed with another tokenizer than config.data.tokenizer={data.tokenizer};"
+            " pack anew or change the config"
+        )
     if data.evaluation or data.holdout:
         raise InputError(
             f"{folder}: a packed folder has its own held-out rows; leave config.data.evaluation "

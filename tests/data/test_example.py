@@ -56,8 +56,12 @@ def test_arrays_are_aligned_and_typed(tiny):
     assert counts.trained_tokens == np.count_nonzero(example.loss_weights)
 
 
-@every_template
-@pytest.mark.parametrize("system", [None, "s"])
+@pytest.mark.parametrize(
+    ("template", "system"),
+    [(one, None) for one in TEMPLATES.values()]
+    + [(one, "s") for one in TEMPLATES.values() if one.system is not None],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_a_shortened_conversation_is_what_its_kept_messages_render_to(template, tiny, system):
     whole = conversation("u0", "a0", "u1", "a1", "u2", "a2", system=system)
     start = len(whole.messages) - 5

@@ -105,7 +105,7 @@ def test_the_same_input_gives_the_same_bytes(settings, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"template": "llama-3"}, "template 'llama-3' is unknown"),
+        ({"template": "alpaca"}, "template 'alpaca' is unknown"),
         ({"tokenizer": "nowhere"}, "nowhere: cannot read the tokenizer"),
         ({"length": 1}, "--length=1"),
         ({"holdout": 1.0}, r"--holdout=1\.0"),

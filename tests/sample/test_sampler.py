@@ -16,7 +16,7 @@ from ocijax.sample.decoding import Draws, LayerCache, Rows, decode, grow, prefil
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.sharding import MeshConfig, make_mesh
-from ocijax.template import LLAMA2, tokenize
+from ocijax.template import CHATML, LLAMA2, tokenize
 from tests.sample.conftest import COMPUTE, CONFIG, Bytes, conversation, writer
 
 RAGGED = [conversation(words) for words in (1, 2, 5, 9, 14, 3, 20, 7, 11, 30, 4)]
@@ -170,6 +170,19 @@ def test_the_limit_ends_an_answer(sampler):
 def test_a_prompt_longer_than_the_context_is_refused_by_name(sampler):
     with pytest.raises(InputError, match=r"conversation of 400 words: its \d+ tokens leave no"):
         sampler.generate([conversation(400)], SamplingSettings())
+
+
+def test_a_tokenizer_with_tokens_that_the_model_lacks_is_refused(parameters, tokenizer):
+    small = dataclasses.replace(CONFIG, vocab_size=320)
+    with pytest.raises(
+        InputError, match=r"^tiny: has 340 tokens, but the model's vocab_size is 320"
+    ):
+        Sampler(small, parameters, tokenizer, LLAMA2, compute=COMPUTE)
+
+
+def test_a_tokenizer_without_the_templates_special_tokens_is_refused(parameters):
+    with pytest.raises(InputError, match=r"^bytes: .* lacks the special tokens '<\|im_start"):
+        Sampler(CONFIG, parameters, Bytes(), CHATML, compute=COMPUTE)
 
 
 def test_a_conversation_that_asks_nothing_is_refused_by_name(sampler):

@@ -1,14 +1,18 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from ocijax.data.storage import new_folder, write_metadata, write_rows
+from ocijax.data.storage import digest, new_folder, write_metadata, write_rows
 from ocijax.errors import InputError
+from ocijax.template import LLAMA2
 from ocijax.train.checkpoint import load_model
 from ocijax.train.metrics import read_metrics
 from ocijax.train.rows import load_rows
 from ocijax.train.trainer import train
+from ocijax.vocabulary import train_vocabulary
+from tests.train.conftest import conversations
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +138,7 @@ def test_a_packed_folder_trains_like_the_conversations_it_was_packed_from(
         for split, part in (("train", rows.train), ("holdout", rows.evaluation)):
             write_rows(folder, split, part)
         settings = {"length": 128, "template": "llama-2", "policy": "all"}
+        settings["tokenizer_sha256"] = digest(Path(recipe.data.tokenizer))
         write_metadata(folder, {**settings, "splits": {"train": {}, "holdout": {}}})
     data = replace(recipe.data, train=(str(tmp_path / "packed"),), holdout=0.0)
     ended = train(replace(recipe, data=data), tmp_path / "run")
@@ -141,11 +146,15 @@ def test_a_packed_folder_trains_like_the_conversations_it_was_packed_from(
     assert ended.evaluation_loss == finished[2].evaluation_loss
     with pytest.raises(InputError, match=r"packed with length 128, but config\.data\.length is 64"):
         load_rows(replace(recipe, data=replace(data, length=64)))
+    other = tmp_path / "tokenizer.model"
+    other.write_bytes(train_vocabulary(conversations(8), LLAMA2, 340))
+    with pytest.raises(InputError, match=r"packed with another tokenizer than .*tokenizer\.model"):
+        load_rows(replace(recipe, data=replace(data, tokenizer=str(other))))
 
 
 def test_a_vocabulary_smaller_than_the_tokenizers_is_refused(recipe):
     small = replace(recipe, model=replace(recipe.model, vocab_size=64))
-    with pytest.raises(InputError, match=r"has 340 tokens, but config\.model\.vocab_size is 64"):
+    with pytest.raises(InputError, match="has 340 tokens, but the model's vocab_size is 64: take"):
         load_rows(small)
 
 

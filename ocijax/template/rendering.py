@@ -1,4 +1,4 @@
-"""Chat templates: a conversation rendered once, whole, each piece knowing its message.
+"""A conversation rendered once, whole, each piece knowing its message; and as tokens.
 
 A template is data: one pattern for each kind of turn. Messages are rendered one after the other,
 each alone, so adding turns never changes what stands before them; and since tokenisation is cut
@@ -17,6 +17,16 @@ import numpy as np
 from ocijax.conversation import Conversation
 from ocijax.errors import InputError
 from ocijax.tokenizer import Tokenizer
+
+PLACEHOLDER = re.compile(r"\{content(\.strip\(\)|\.rstrip\(\))?\}")
+"""Where a pattern has the message, as it is or without white space around or after it."""
+
+_TRIMMED = {None: str, ".strip()": str.strip, ".rstrip()": str.rstrip}
+
+
+def fill(pattern: str, content: str) -> str:
+    """The pattern with the message in its place."""
+    return PLACEHOLDER.sub(lambda found: _TRIMMED[found[1]](content), pattern)
 
 
 @dataclass(frozen=True)
@@ -39,61 +49,71 @@ class Piece:
 
 @dataclass(frozen=True)
 class Template:
-    """One chat format; `get_template` finds one by name.
+    """One chat format; `ocijax.template.get_template` finds one by name.
+
+    In patterns ``{content}`` stands for the message, ``{content.strip()}`` for the message without
+    the white space around it, ``{content.rstrip()}`` without that after it.
 
     Attributes:
       name: how flags and messages call it.
       special_tokens: spellings that are one token each; wherever a pattern has one, it is that
         token. The same spelling inside a message stays text.
-      begin_of_sequence: the special token after which a text begins: where the tokenizer has a
-        `Tokenizer.text_prefix`, the text after this token begins with it.
       end_of_turn: the special token that ends an assistant turn; the sampler stops on it.
-      start: what every rendering begins with.
-      system: a system turn; ``{content}`` stands for the message.
-      default_system: a system message for conversations without one; ``None`` for none.
       user: a user turn.
+      answer: what the model writes, up to and with its end-of-turn token.
+      begin_of_sequence: the special token after which a text begins: where the tokenizer has a
+        `Tokenizer.text_prefix`, the text after this token begins with it. Empty for none.
+      start: what every rendering begins with.
+      system: a system turn; ``None`` where the format has none.
+      default_system: a system message for conversations without one; ``None`` for none.
       user_after_system: the user turn after a system turn, where it looks different.
       prompt: the generation prompt; empty where the user turn ends with it.
-      answer: what the model writes, up to and with its end-of-turn token.
       after_answer: what follows an assistant turn before the next one; never trained.
-      strip: messages lose the white space around them, as in the format's reference.
+      text_prefix: what text begins with after every special token, whatever the tokenizer says;
+        ``None`` leaves it to the tokenizer.
+      jinja_spellings: pairs of what patterns have and what Jinja text has in its place, where a
+        Hugging Face tokenizer takes white space that is no token.
     """
 
     name: str
     special_tokens: tuple[str, ...]
-    begin_of_sequence: str
     end_of_turn: str
     user: str
     answer: str
+    begin_of_sequence: str = ""
     start: str = ""
-    system: str = "{content}"
+    system: str | None = None
     default_system: str | None = None
     user_after_system: str | None = None
     prompt: str = ""
     after_answer: str = ""
-    strip: bool = False
+    text_prefix: str | None = None
+    jinja_spellings: tuple[tuple[str, str], ...] = ()
 
     def render(self, conversation: Conversation) -> list[Piece]:
         """All pieces, in order; joined they are the training text.
 
         A conversation that ends with a user turn ends with the generation prompt.
+
+        Raises:
+          InputError: the format cannot express the conversation: it has no system turn, or user
+            and assistant do not take turns.
         """
+        self._check(conversation)
         messages = conversation.messages
         pieces = [*self._pieces(self.start, "", 0)]
-        system = bool(messages) and messages[0].role == "system"
-        if not system and self.default_system is not None:
-            pieces += self._pieces(self.system, self.default_system, 0)
+        system = messages[0].content if messages[0].role == "system" else self.default_system
+        if system is not None:
+            pieces += self._pieces(self.system or "", system, 0)
+        after_system = system is not None and self.user_after_system is not None
         for index, message in enumerate(messages):
-            content = message.content.strip() if self.strip else message.content
-            if message.role == "system":
-                pieces += self._pieces(self.system, content, index)
-            elif message.role == "user":
-                after_system = index == 1 and system and self.user_after_system is not None
+            if message.role == "user":
                 pattern = self.user_after_system if after_system else self.user
-                pieces += self._pieces(pattern, content, index)
+                pieces += self._pieces(pattern, message.content, index)
                 pieces += self._pieces(self.prompt, "", index + 1)
-            else:
-                pieces += self._pieces(self.answer, content, index, completion=True)
+                after_system = False
+            elif message.role == "assistant":
+                pieces += self._pieces(self.answer, message.content, index, completion=True)
                 pieces += self._pieces(self.after_answer, "", index)
         return pieces
 
@@ -103,9 +123,8 @@ class Template:
         Undoes what the answer pattern puts around the message, so that a model that writes as it
         was trained gives a message that renders to what it wrote.
         """
-        before, after = self.answer.removesuffix(self.end_of_turn).split("{content}")
-        text = generated.removeprefix(before).removesuffix(after)
-        return text.strip() if self.strip else text
+        before, trim, after = PLACEHOLDER.split(self.answer.removesuffix(self.end_of_turn))
+        return _TRIMMED[trim](generated.removeprefix(before).removesuffix(after))
 
     def special_ids(self, tokenizer: Tokenizer) -> dict[str, int]:
         """Ids of the special tokens, by spelling.
@@ -122,6 +141,27 @@ class Template:
             )
         return {token: index for token, index in ids.items() if index is not None}
 
+    def _check(self, conversation: Conversation) -> None:
+        place = f"conversation {conversation.id}"
+        roles = [message.role for message in conversation.messages]
+        if roles[:1] == ["system"]:
+            if self.system is None:
+                raise InputError(
+                    f"{place}: template {self.name!r} has no system turn: write its text into the"
+                    " first user turn, or choose another template"
+                )
+            roles = roles[1:]
+        if not roles:
+            raise InputError(f"{place}: has no user turn")
+        for number, role in enumerate(roles):
+            due = ("user", "assistant")[number % 2]
+            if role != due:
+                message = number + len(conversation.messages) - len(roles)
+                raise InputError(
+                    f"{place}: message {message} is of the {role}, where the {due} is due: user and"
+                    " assistant take turns, the user first"
+                )
+
     @cached_property
     def _split(self) -> re.Pattern[str]:
         return re.compile(f"({'|'.join(map(re.escape, self.special_tokens))})")
@@ -132,7 +172,7 @@ class Template:
         for index, text in enumerate(self._split.split(pattern)):
             special = index % 2 == 1
             if not special:
-                text = text.replace("{content}", content)
+                text = fill(text, content)
             if text:
                 yield Piece(text, special, message, completion)
 
@@ -158,7 +198,8 @@ def tokenize(
     """Renders and encodes a conversation, for training and for sampling alike.
 
     Raises:
-      InputError: the tokenizer lacks a special token of the template.
+      InputError: the tokenizer lacks a special token of the template, or the template cannot
+        express the conversation.
     """
     special_ids = template.special_ids(tokenizer)
     tokens: list[int] = []
@@ -168,7 +209,8 @@ def tokenize(
     for piece in template.render(conversation):
         if piece.special:
             ids = [special_ids[piece.text]]
-            prefix = tokenizer.text_prefix if piece.text == template.begin_of_sequence else ""
+            begins = tokenizer.text_prefix if piece.text == template.begin_of_sequence else ""
+            prefix = begins if template.text_prefix is None else template.text_prefix
         else:
             ids = tokenizer.encode(prefix + piece.text)
             prefix = ""
@@ -178,51 +220,3 @@ def tokenize(
     return TokenizedConversation(
         np.array(tokens, np.int32), np.array(messages, np.int32), np.array(completion, bool)
     )
-
-
-_DEEPSEEK_BEGIN = "<｜begin▁of▁sentence｜>"  # noqa: RUF001
-
-DEEPSEEK_CODER = Template(
-    name="deepseek-coder",
-    special_tokens=(_DEEPSEEK_BEGIN, "<|EOT|>"),
-    begin_of_sequence=_DEEPSEEK_BEGIN,
-    end_of_turn="<|EOT|>",
-    start=_DEEPSEEK_BEGIN,
-    default_system=(
-        "You are an AI programming assistant, utilizing the Deepseek Coder model, developed by"
-        " Deepseek Company, and you only answer questions related to computer science. For"
-        " politically sensitive questions, security and privacy issues, and other non-computer"
-        " science questions, you will refuse to answer\n"
-    ),
-    user="### Instruction:\n{content}\n",
-    prompt="### Response:\n",
-    answer="{content}\n<|EOT|>",
-    after_answer="\n",
-)
-"""DeepSeek-Coder instruct, as in its tokenizer's chat template; OpenCodeInterpreter-DS too."""
-
-LLAMA2 = Template(
-    name="llama-2",
-    special_tokens=("<s>", "</s>"),
-    begin_of_sequence="<s>",
-    end_of_turn="</s>",
-    system="<s>[INST] <<SYS>>\n{content}\n<</SYS>>\n\n",
-    user="<s>[INST] {content} [/INST]",
-    user_after_system="{content} [/INST]",
-    answer=" {content} </s>",
-    strip=True,
-)
-"""Llama-2 chat and CodeLlama Instruct, as in Meta's ``llama/generation.py``."""
-
-TEMPLATES = {template.name: template for template in (DEEPSEEK_CODER, LLAMA2)}
-
-
-def get_template(name: str) -> Template:
-    """The template of that name.
-
-    Raises:
-      InputError: there is none; the message lists those there are.
-    """
-    if name not in TEMPLATES:
-        raise InputError(f"template {name!r} is unknown; there are {', '.join(TEMPLATES)}")
-    return TEMPLATES[name]
