@@ -33,7 +33,8 @@ _TOKENIZER = (
     "vocab.json",
     "merges.txt",
 )
-_KEPT = (CONFIG, GENERATION, CHAT_TEMPLATE, *_TOKENIZER)
+KEPT = (CONFIG, GENERATION, CHAT_TEMPLATE, *_TOKENIZER)
+"""Names of the files that travel with a model."""
 
 
 def is_hugging_face(folder: str | Path) -> bool:
@@ -127,7 +128,7 @@ def kept_files(folder: str | Path) -> dict[str, bytes]:
     """The files of a folder that travel with a model, but for the one that is its tokenizer."""
     folder = Path(folder)
     ours = tokenizer_file(folder).name
-    found = [folder / name for name in _KEPT if name != ours]
+    found = [folder / name for name in KEPT if name != ours]
     return {path.name: path.read_bytes() for path in found if path.is_file()}
 
 

@@ -24,6 +24,7 @@ from orbax.checkpoint import v1 as ocp
 from ocijax.configuration import differences, from_mapping, to_mapping
 from ocijax.errors import InputError
 from ocijax.hugging_face.folder import (
+    KEPT,
     is_hugging_face,
     kept_files,
     read_folder,
@@ -216,12 +217,13 @@ def load_description(checkpoint: str | Path, template: str = "") -> ModelDescrip
     folder = checkpoint_folder(checkpoint)
     with _context():
         model = ocp.load_checkpointables(folder, {"model": None})["model"]
-    files = sorted((folder / "files").glob("*"))
+    # Orbax may put files of its own beside them.
+    files = [folder / "files" / name for name in KEPT]
     return ModelDescription(
         from_mapping(ModelConfig, model["config"], f"{folder}: model"),
         folder / "tokenizer",
         template or model["template"],
-        {path.name: path.read_bytes() for path in files},
+        {path.name: path.read_bytes() for path in files if path.is_file()},
         model.get("recipe"),
     )
 
