@@ -33,6 +33,8 @@ _HEAD = "lm_head.weight"
 _BUFFER = ".rotary_emb.inv_freq"
 """End of the name of tensors that old files hold and that follow from the config."""
 _READERS = min(4, os.cpu_count() or 1)
+_ALIGNMENT = 64
+"""Bytes."""
 _BLOCK = 128
 """Columns transposed at once: what they touch stays in the processor's cache."""
 
@@ -198,7 +200,7 @@ def _read_stack(
     observe: Observe,
 ) -> np.ndarray:
     """A parameter from its layers' tensors, as one array on the host."""
-    stack = np.empty(spec.shape, _bits(dtype))
+    stack = _aligned(spec.shape, _bits(dtype))
 
     def read(layer: np.ndarray, tensor: StoredTensor) -> int:
         _copy(spec, from_hugging_face(spec, _finite_bits(tensor, dtype)), layer)
@@ -208,6 +210,13 @@ def _read_stack(
     for nbytes in pool.map(read, stack if spec.stacked else stack[None], tensors):
         observe(nbytes)
     return stack.view(dtype)
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An empty array that JAX takes over as it is on a CPU, where others are copied."""
+    memory = np.empty(math.prod(shape) * dtype.itemsize + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : memory.size - _ALIGNMENT + start].view(dtype).reshape(shape)
 
 
 def _check_tied(head: StoredTensor, found: Mapping[str, StoredTensor]) -> None:
