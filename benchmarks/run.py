@@ -11,6 +11,7 @@ SMALL = (
     ("benchmarks.sandbox_limits", "--rounds=3"),
     ("benchmarks.train", "--shape=tiny", "--rows=16", "--length=256"),
     ("benchmarks.sample", "--shape=tiny"),
+    ("benchmarks.convert", "--shape=1.3b"),
 )
 
 

@@ -25,9 +25,10 @@ from ocijax.data.example import Counts
 from ocijax.data.holdout import split_holdout
 from ocijax.data.packing import Row, pack_conversations
 from ocijax.data.source import scan_sources
-from ocijax.data.storage import digest, new_folder, write_metadata, write_rows
+from ocijax.data.storage import digest, write_metadata, write_rows
 from ocijax.data.weights import POLICIES
 from ocijax.errors import InputError
+from ocijax.new_folder import new_folder
 from ocijax.program import run
 from ocijax.template import TEMPLATES, get_template
 from ocijax.tokenizer import load_tokenizer, tokenizer_file

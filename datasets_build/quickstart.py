@@ -19,8 +19,8 @@ from pathlib import Path
 from absl import flags
 
 from ocijax.conversation import write_conversations
-from ocijax.data.storage import new_folder
 from ocijax.judge.task import write_tasks
+from ocijax.new_folder import new_folder
 from ocijax.program import run
 from ocijax.sandbox.sandbox import LEVELS, Sandbox, describe_levels
 from ocijax.tasks.dataset import Dataset, Sizes, build_dataset, shared_with_training

@@ -41,10 +41,11 @@ class CheckpointGenerator:
     """The model of a checkpoint, loaded when it is first asked; see `Generator`.
 
     Args:
-      folder: of one step.
+      folder: of one step, or a Hugging Face folder.
       dtype: of the model; by default float32 on a CPU and bfloat16 elsewhere.
       batch_size: most conversations answered at once.
       tensor: devices that share each matrix; the others share the conversations.
+      template: name of the chat template, where it is not to be the checkpoint's own.
       observe: told how many more answers there are.
     """
 
@@ -54,12 +55,14 @@ class CheckpointGenerator:
         dtype: str = "",
         batch_size: int = 64,
         tensor: int = 1,
+        template: str = "",
         observe: Callable[[int], None] = lambda finished: None,
     ):
         self._folder = folder
         self._dtype = dtype
         self._batch_size = batch_size
         self._tensor = tensor
+        self._template = template
         self._observe = observe
         self.shortened = 0
 
@@ -76,7 +79,7 @@ class CheckpointGenerator:
 
         dtype = self._dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         mesh = make_mesh(MeshConfig(tensor=self._tensor))
-        model = load_model(self._folder, mesh, dtype)
+        model = load_model(self._folder, mesh, dtype, self._template)
         sampler = Sampler(
             *model,
             compute=ComputeConfig(dtype=dtype),
@@ -176,7 +179,12 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
     benchmark = _load(sandbox)
     with ProgressBar(f"{benchmark.name} {values.protocol}") as bar:
         generator = CheckpointGenerator(
-            folder, values.dtype, values.batch_size, values.tensor, bar.answered
+            folder,
+            values.dtype,
+            values.batch_size,
+            values.tensor,
+            values.template,
+            bar.answered,
         )
         summary = evaluate(
             benchmark,
@@ -185,7 +193,7 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             sandbox,
             settings,
             values.workdir,
-            model=str(folder),
+            model=f"{folder} {values.template}".rstrip(),
             rounds=values.rounds,
             samples=values.samples_per_task,
             observe=bar,
@@ -219,7 +227,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("checkpoint", "", "Checkpoint, or training workdir, of the model.")
+    flags.DEFINE_string(
+        "checkpoint", "", "Checkpoint, training workdir or Hugging Face folder of the model."
+    )
+    flags.DEFINE_string("template", "", "Chat template; by default the checkpoint's own.")
     flags.DEFINE_string("samples", "", "Programs to judge instead, in EvalPlus's format (JSONL).")
     flags.DEFINE_string("benchmark", None, "humaneval, mbpp, or a file of tasks.", required=True)
     flags.DEFINE_string("workdir", None, "Folder of the run; made where absent.", required=True)

@@ -19,8 +19,9 @@ from absl import flags, logging
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from ocijax.configuration import from_mapping
+from ocijax.configuration import from_mapping, to_mapping
 from ocijax.errors import InputError
+from ocijax.hugging_face.folder import read_model_config
 from ocijax.program import run
 from ocijax.train.config import Recipe
 from ocijax.train.rows import load_rows
@@ -115,11 +116,20 @@ def train_on_terminal(recipe: Recipe, workdir: str | Path) -> Progress:
 
 
 def read_recipe() -> Recipe:
-    """The recipe that --config and its overrides give."""
+    """The recipe that --config and its overrides give, for the model of --from_hf if there is one.
+
+    Raises:
+      InputError: a file or a field is wrong.
+    """
     path = config_flags.get_config_filename(flags.FLAGS["config"])
     if not Path(path).is_file():
         raise InputError(f"--config={path}: there is no such file")
-    return from_mapping(Recipe, flags.FLAGS.config)
+    mapping = flags.FLAGS.config.to_dict()
+    if folder := flags.FLAGS.from_hf:
+        mapping["model"] = to_mapping(read_model_config(folder))
+        mapping["train"]["initial_checkpoint"] = folder
+        mapping["data"]["tokenizer"] = mapping["data"]["tokenizer"] or folder
+    return from_mapping(Recipe, mapping)
 
 
 def main() -> None:
@@ -132,5 +142,11 @@ def main() -> None:
 if __name__ == "__main__":
     config_flags.DEFINE_config_file("config", None, "Recipe: a file with get_config().")
     flags.DEFINE_string("workdir", None, "Folder of the run; made where absent.")
+    flags.DEFINE_string(
+        "from_hf",
+        "",
+        "Hugging Face folder to start from: gives config.model, config.train.initial_checkpoint"
+        " and, where that is empty, config.data.tokenizer.",
+    )
     flags.mark_flags_as_required(["config", "workdir"])
     run(main)

@@ -7,11 +7,7 @@ DIR/holdout.array_record    rows for the evaluation loss; absent where none were
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,32 +86,6 @@ def read_metadata(directory: str | Path) -> Mapping[str, Any]:
             f"{directory}: not a packed folder (no {_METADATA}); make one with"
             " python -m datasets_build.pack"
         ) from error
-
-
-@contextmanager
-def new_folder(output: str | Path) -> Iterator[Path]:
-    """A folder to fill that takes its name ``output`` only when all went well.
-
-    Whatever ends the program before leaves nothing under that name.
-
-    Raises:
-      InputError: ``output`` exists already, or cannot be made.
-    """
-    output = Path(output)
-    if output.exists():
-        raise InputError(f"{output} exists already: remove it or choose another --output")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    except OSError as error:
-        raise InputError(f"{output}: cannot make it: {error.strerror}") from error
-    try:
-        yield unfinished
-        unfinished.chmod(0o755)
-        os.rename(unfinished, output)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
 
 
 def write_metadata(directory: Path, metadata: Mapping[str, Any]) -> None:

@@ -3,11 +3,13 @@
     DIR/<step>/params      parameters, by path
     DIR/<step>/optimizer   the optimizer's state
     DIR/<step>/data        state of the data iterator
-    DIR/<step>/model       shape of the model and name of its template
+    DIR/<step>/model       shape of the model, name of its template, and what it was trained by
     DIR/<step>/tokenizer   tokenizer.json or tokenizer.model
+    DIR/<step>/files       small files of the Hugging Face folder that it came from, if it did
 
 The parts are separate, so a sampler reads no more than it needs, and a step's folder is all that
-it needs. A folder takes its name ``<step>`` only when it is complete.
+it needs. A folder takes its name ``<step>`` only when it is complete. Where a model is wanted, a
+Hugging Face folder will do as well.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -19,35 +21,28 @@ import numpy as np
 from jax.sharding import Mesh
 from orbax.checkpoint import v1 as ocp
 
-from ocijax.configuration import from_mapping, to_mapping
+from ocijax.configuration import differences, from_mapping, to_mapping
 from ocijax.errors import InputError
+from ocijax.hugging_face.folder import (
+    KEPT,
+    is_hugging_face,
+    kept_files,
+    read_folder,
+    read_model_config,
+    without_template,
+    without_tokenizer,
+)
+from ocijax.hugging_face.weights import load_weights
 from ocijax.model.config import ModelConfig
+from ocijax.model.description import ModelDescription
 from ocijax.model.parameters import Parameters, parameter_shardings, parameter_table
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.template import Template, get_template
 from ocijax.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
 from ocijax.train.step import TrainState
 
-
-class ModelDescription(NamedTuple):
-    """What travels with the parameters.
-
-    Attributes:
-      config: the shape.
-      tokenizer: the tokenizer's file, or a folder with it.
-      template: name of the chat template.
-    """
-
-    config: ModelConfig
-    tokenizer: str | Path
-    template: str
-
-    def checkpointables(self) -> dict[str, Any]:
-        """The parts ``model`` and ``tokenizer`` of a checkpoint."""
-        return {
-            "model": {"config": to_mapping(self.config), "template": self.template},
-            "tokenizer": _TokenizerFile(tokenizer_file(self.tokenizer)),
-        }
+_WRITTEN_AT_ONCE = 2**30
+"""Bytes that saving a model alone may hold beside it."""
 
 
 class LoadedModel(NamedTuple):
@@ -110,7 +105,7 @@ class Checkpoints:
         """
         self.wait()
         parts = {"params": state.parameters, "optimizer": state.optimizer, "data": dict(data)}
-        parts |= self._description.checkpointables()
+        parts |= _description_parts(self._description)
         try:
             response = self._checkpointer.save_checkpointables_async(step, parts, force=True)
         except Exception as error:
@@ -165,14 +160,24 @@ class Checkpoints:
 
 
 def save_model(directory: str | Path, parameters: Parameters, model: ModelDescription) -> None:
-    """Writes a checkpoint for use alone: a step's folder without optimizer and data state."""
-    with _context():
+    """Writes a checkpoint for use alone: a step's folder without optimizer and data state.
+
+    Beside the parameters, memory holds no more than some of them once again.
+    """
+    context = _context()
+    # Compression takes several times as long as the rest, and saves little of a trained model.
+    context.array.saving.use_compression = False
+    context.memory.write_concurrent_bytes = _WRITTEN_AT_ONCE
+    context.memory.transfer_concurrent_bytes = _WRITTEN_AT_ONCE
+    with context:
         ocp.save_checkpointables(
-            Path(directory).absolute(), {"params": parameters, **model.checkpointables()}
+            Path(directory).absolute(), {"params": parameters, **_description_parts(model)}
         )
 
 
-def load_model(checkpoint: str | Path, mesh: Mesh | None = None, dtype: Any = None) -> LoadedModel:
+def load_model(
+    checkpoint: str | Path, mesh: Mesh | None = None, dtype: Any = None, template: str = ""
+) -> LoadedModel:
     """The model of a checkpoint: shape, parameters, tokenizer and template; nothing else is read.
 
     Example::
@@ -180,22 +185,67 @@ def load_model(checkpoint: str | Path, mesh: Mesh | None = None, dtype: Any = No
       config, parameters, tokenizer, template = load_model("runs/quickstart/train")
 
     Args:
-      checkpoint: a step's folder, a folder of steps or a training workdir: its latest step.
+      checkpoint: a step's folder, a folder of steps or a training workdir: its latest step; or a
+        Hugging Face folder.
       mesh: where the parameters shall live; the first device alone by default.
       dtype: of the parameters; as they were saved by default.
+      template: name of the chat template, where it is not to be the checkpoint's own.
 
     Raises:
       InputError: there is no checkpoint, or the mesh does not divide the model.
     """
-    folder = checkpoint_folder(checkpoint)
     mesh = make_mesh(MeshConfig(), jax.local_devices()[:1]) if mesh is None else mesh
+    model = load_description(checkpoint, template)
+    parameters = load_parameters(checkpoint, model.config, mesh, dtype)
+    return LoadedModel(
+        model.config, parameters, load_tokenizer(model.tokenizer), get_template(model.template)
+    )
+
+
+def load_description(checkpoint: str | Path, template: str = "") -> ModelDescription:
+    """What a checkpoint, or a Hugging Face folder, holds beside the parameters.
+
+    Args:
+      checkpoint: as for `load_model`.
+      template: name of the chat template, where it is not to be the checkpoint's own.
+
+    Raises:
+      InputError: there is no checkpoint; see also `ocijax.hugging_face.folder.read_folder`.
+    """
+    if is_hugging_face(checkpoint):
+        return read_folder(checkpoint, template)
+    folder = checkpoint_folder(checkpoint)
     with _context():
         model = ocp.load_checkpointables(folder, {"model": None})["model"]
-        config = from_mapping(ModelConfig, model["config"], f"{folder}: model")
-        parameters = load_parameters(folder, config, mesh, dtype)
-    return LoadedModel(
-        config, parameters, load_tokenizer(folder / "tokenizer"), get_template(model["template"])
+    # Orbax may put files of its own beside them.
+    files = [folder / "files" / name for name in KEPT]
+    return ModelDescription(
+        from_mapping(ModelConfig, model["config"], f"{folder}: model"),
+        folder / "tokenizer",
+        template or model["template"],
+        {path.name: path.read_bytes() for path in files if path.is_file()},
+        model.get("recipe"),
     )
+
+
+def inherited_files(checkpoint: str | Path, tokenizer: str | Path) -> dict[str, bytes]:
+    """The files of a checkpoint that a model trained from it has too.
+
+    Its chat template stays behind, and what belongs to the tokenizer where that is another.
+
+    Args:
+      checkpoint: as for `load_model`.
+      tokenizer: the trained model's.
+    """
+    folder = checkpoint_folder(checkpoint)
+    if is_hugging_face(folder):
+        source, files = folder, kept_files(folder)
+    else:
+        model = load_description(folder)
+        source, files = model.tokenizer, model.files
+    files = without_template(files)
+    same = tokenizer_file(source).read_bytes() == tokenizer_file(tokenizer).read_bytes()
+    return files if same else without_tokenizer(files)
 
 
 def load_parameters(
@@ -206,34 +256,51 @@ def load_parameters(
     Raises:
       InputError: there is no checkpoint, or it holds another model.
     """
+    if is_hugging_face(checkpoint):
+        _check_same(read_model_config(checkpoint), config, checkpoint)
+        return load_weights(checkpoint, config, mesh, dtype)
+    folder = checkpoint_folder(checkpoint)
+    wanted = {
+        path: jax.ShapeDtypeStruct(spec.shape, np.dtype(dtype or stored), sharding=sharding)
+        for (path, spec), stored, sharding in zip(
+            parameter_table(config).items(),
+            stored_dtypes(folder, config).values(),
+            parameter_shardings(config, mesh).values(),
+            strict=True,
+        )
+    }
+    with _context():
+        return ocp.load_checkpointables(folder, {"params": wanted})["params"]
+
+
+def stored_dtypes(checkpoint: str | Path, config: ModelConfig) -> dict[str, np.dtype]:
+    """The dtypes of a checkpoint's parameters, by path in the order of `parameter_table`.
+
+    Raises:
+      InputError: there is no checkpoint, or it holds another model.
+    """
     folder = checkpoint_folder(checkpoint)
     with _context():
         stored = ocp.metadata(folder, "params").metadata
-        table = parameter_table(config)
-        for path in dict.fromkeys([*table, *stored]):
-            here = table[path].shape if path in table else "absent"
-            there = tuple(stored[path].shape) if path in stored else "absent"
-            if here != there:
-                raise InputError(f"{folder}: {path} is {there}, but {here} in this model")
-        wanted = {
-            path: jax.ShapeDtypeStruct(
-                table[path].shape,
-                np.dtype(dtype or stored[path].dtype),
-                sharding=sharding,
-            )
-            for path, sharding in parameter_shardings(config, mesh).items()
-        }
-        return ocp.load_checkpointables(folder, {"params": wanted})["params"]
+    table = parameter_table(config)
+    for path in dict.fromkeys([*table, *stored]):
+        here = table[path].shape if path in table else "absent"
+        there = tuple(stored[path].shape) if path in stored else "absent"
+        if here != there:
+            raise InputError(f"{folder}: {path} is {there}, but {here} in this model")
+    return {path: np.dtype(stored[path].dtype) for path in table}
 
 
 def checkpoint_folder(path: str | Path) -> Path:
     """The folder of one step: the path itself, or the latest below a workdir or folder of steps.
 
+    A Hugging Face folder is its own.
+
     Raises:
       InputError: there is none.
     """
     path = Path(path).absolute()
-    if (path / "params").is_dir():
+    if (path / "params").is_dir() or is_hugging_face(path):
         return path
     for parent in (path, path / "checkpoints"):
         if steps := _steps(parent):
@@ -248,6 +315,24 @@ def _steps(directory: Path) -> list[int]:
     return [int(entry.name) for entry in directory.iterdir() if entry.name.isdecimal()]
 
 
+def _check_same(there: ModelConfig, here: ModelConfig, folder: str | Path) -> None:
+    """Refuses tensors that would compute something else, but for how long a text may be."""
+    for name, theirs, ours in differences(to_mapping(there), to_mapping(here), "config.model"):
+        if name != "config.model.max_position_embeddings":
+            raise InputError(f"{folder}: {name} is {theirs!r} there, but {ours!r} in this model")
+
+
+def _description_parts(model: ModelDescription) -> dict[str, Any]:
+    """The parts ``model``, ``tokenizer`` and ``files`` of a checkpoint."""
+    tokenizer = tokenizer_file(model.tokenizer)
+    name = "tokenizer.json" if tokenizer.suffix == ".json" else "tokenizer.model"
+    about = {"config": to_mapping(model.config), "template": model.template}
+    if model.recipe is not None:
+        about["recipe"] = dict(model.recipe)
+    parts = {"model": about, "tokenizer": _Files({name: tokenizer.read_bytes()})}
+    return parts | ({"files": _Files(model.files)} if model.files else {})
+
+
 def _context() -> ocp.Context:
     """Orbax with the JSON parts named: its own guess takes a dict of numbers for arrays."""
     context = ocp.Context()
@@ -258,12 +343,11 @@ def _context() -> ocp.Context:
     return context
 
 
-class _TokenizerFile(ocp.StatefulCheckpointable):
-    """Copies a tokenizer's file into a checkpoint, under the name `load_tokenizer` looks for."""
+class _Files(ocp.StatefulCheckpointable):
+    """Writes small files into a checkpoint."""
 
-    def __init__(self, path: Path):
-        self._name = "tokenizer.json" if path.suffix == ".json" else "tokenizer.model"
-        self._content = path.read_bytes()
+    def __init__(self, contents: Mapping[str, bytes]):
+        self._contents = contents
 
     async def save(self, directory) -> Awaitable[None]:
         return self._write(directory)
@@ -271,7 +355,8 @@ class _TokenizerFile(ocp.StatefulCheckpointable):
     async def _write(self, directory) -> None:
         folder = await directory.await_creation()
         if jax.process_index() == 0:
-            (Path(folder) / self._name).write_bytes(self._content)
+            for name, content in self._contents.items():
+                (Path(folder) / name).write_bytes(content)
 
     async def load(self, directory) -> Awaitable[None]:
-        raise NotImplementedError("read it with ocijax.tokenizer.load_tokenizer")
+        raise NotImplementedError("they are read as files")

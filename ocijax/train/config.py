@@ -73,7 +73,8 @@ class TrainConfig:
       evaluate_every: steps between two evaluation losses; 0: at the end only.
       checkpoint_every: steps between two checkpoints; one is always written at the end.
       checkpoints_kept: how many checkpoints stay, the latest ones.
-      initial_checkpoint: a checkpoint whose parameters training starts from; empty: fresh ones.
+      initial_checkpoint: a checkpoint, or a Hugging Face folder, whose parameters training starts
+        from; empty: fresh ones.
       peak_flops: of one device in the compute dtype, for the MFU; 0: as known for its kind.
     """
 

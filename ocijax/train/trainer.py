@@ -23,9 +23,10 @@ from ocijax.configuration import differences, to_mapping
 from ocijax.data.packing import Row
 from ocijax.data.pipeline import Rows, evaluation_batches, train_batches
 from ocijax.errors import InputError
+from ocijax.model.description import ModelDescription
 from ocijax.model.parameters import Parameters
 from ocijax.sharding import make_mesh
-from ocijax.train.checkpoint import Checkpoints, ModelDescription, load_parameters
+from ocijax.train.checkpoint import Checkpoints, inherited_files, load_parameters
 from ocijax.train.config import FREE_TO_CHANGE, Recipe
 from ocijax.train.loss import Batch
 from ocijax.train.meter import Meter, StepReport
@@ -109,10 +110,11 @@ def train(
     train_step = make_train_step(recipe, optimizer, mesh)
     evaluation_step = make_evaluation_step(recipe, mesh)
     _claim(workdir, recipe)
-    model = ModelDescription(recipe.model, recipe.data.tokenizer, recipe.data.template)
     with ExitStack() as stack:
         checkpoints = stack.enter_context(
-            Checkpoints(workdir / "checkpoints", model, settings.checkpoints_kept)
+            Checkpoints(
+                workdir / "checkpoints", _describe(recipe, workdir), settings.checkpoints_kept
+            )
         )
         first = checkpoints.latest_step or 0
         state, batches = _begin(recipe, optimizer, mesh, rows.train, checkpoints)
@@ -190,6 +192,19 @@ def _claim(workdir: Path, recipe: Recipe) -> None:
         unfinished.rename(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _describe(recipe: Recipe, workdir: Path) -> ModelDescription:
+    """What goes into each checkpoint beside arrays and data."""
+    files = {}
+    if recipe.train.initial_checkpoint:
+        # A run that goes on no longer needs what it began from.
+        begun = any((workdir / "checkpoints").glob("[0-9]*/model"))
+        origin = workdir if begun else recipe.train.initial_checkpoint
+        files = inherited_files(origin, recipe.data.tokenizer)
+    return ModelDescription(
+        recipe.model, recipe.data.tokenizer, recipe.data.template, files, to_mapping(recipe)
+    )
 
 
 def _begin(

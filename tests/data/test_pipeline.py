@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from ocijax.data.packing import empty_row
 from ocijax.data.pipeline import evaluation_batches, train_batches
-from ocijax.data.storage import PackedRows, new_folder, write_metadata, write_rows
+from ocijax.data.storage import PackedRows, write_metadata, write_rows
 from ocijax.errors import InputError
+from ocijax.new_folder import new_folder
 
 LENGTH = 4
 

@@ -5,12 +5,12 @@ from ocijax.data.example import Example
 from ocijax.data.packing import pack
 from ocijax.data.storage import (
     PackedRows,
-    new_folder,
     read_metadata,
     write_metadata,
     write_rows,
 )
 from ocijax.errors import InputError
+from ocijax.new_folder import new_folder
 
 LENGTH = 8
 

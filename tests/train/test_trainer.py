@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ocijax.data.storage import digest, new_folder, write_metadata, write_rows
+from ocijax.data.storage import digest, write_metadata, write_rows
 from ocijax.errors import InputError
+from ocijax.new_folder import new_folder
 from ocijax.template import LLAMA2
 from ocijax.train.checkpoint import load_model
 from ocijax.train.metrics import read_metrics

@@ -1,0 +1,270 @@
+"""Tensors of a Hugging Face folder, read and written one at a time.
+
+A safetensors file is the length of its header (8 bytes, little-endian), the header (JSON: dtype,
+shape and place of each tensor) and the data, see https://github.com/huggingface/safetensors. The
+format's own library reads no bfloat16 into NumPy and writes no file that it does not hold whole.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ocijax.errors import InputError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+_DTYPES = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(jnp.bfloat16),
+}
+_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_LONGEST_HEADER = 100_000_000
+"""Bytes; the library's own limit."""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in a file.
+
+    Attributes:
+      file: the safetensors file.
+      name: of the tensor.
+      dtype: floating point.
+      shape: as stored.
+      start: where its data begins in the file, in bytes.
+    """
+
+    file: Path
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def nbytes(self) -> int:
+        """Size of its data."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def read(self) -> np.ndarray:
+        """Its values, in memory of their own.
+
+        Raises:
+          InputError: the file cannot be read.
+        """
+        try:
+            content = np.fromfile(self.file, np.uint8, self.nbytes, offset=self.start)
+        except OSError as error:
+            raise InputError(f"{self.file}: cannot be read: {error.strerror}") from error
+        if content.size != self.nbytes:
+            raise InputError(f"{self.file}: {self.name} ends early; get the file anew")
+        return content.view(self.dtype).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class NewTensor:
+    """A tensor to write.
+
+    Attributes:
+      name: unique in its folder.
+      dtype: one that safetensors has.
+      shape: to store.
+      values: gives an array of that dtype and shape; asked once, in the order of writing.
+    """
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    values: Callable[[], np.ndarray]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of its data."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def find_tensors(folder: str | Path) -> dict[str, StoredTensor]:
+    """All tensors of a folder by name, from one file or from the shards of an index.
+
+    Only headers are read.
+
+    Raises:
+      InputError: there are no safetensors files, a shard is missing or cut off, or files and index
+        disagree.
+    """
+    folder = Path(folder)
+    index = folder / INDEX
+    if not index.is_file():
+        if not (folder / SINGLE).is_file():
+            raise InputError(_without_safetensors(folder))
+        return _read_header(folder / SINGLE)
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise InputError(f"{index}: has no weight_map; get the file anew")
+    found: dict[str, StoredTensor] = {}
+    for shard in sorted(set(places.values())):
+        if not (folder / shard).is_file():
+            raise InputError(f"{folder}: {shard} is missing, which {INDEX} names; get it too")
+        for name, tensor in _read_header(folder / shard).items():
+            if places.get(name) != shard:
+                raise InputError(f"{tensor.file}: holds {name}, but {INDEX} does not say so")
+            found[name] = tensor
+    for name, shard in places.items():
+        if name not in found:
+            raise InputError(f"{folder / shard}: lacks {name}, which {INDEX} says is there")
+    return found
+
+
+def write_tensors(
+    folder: str | Path,
+    tensors: Sequence[NewTensor],
+    shard_bytes: int,
+    observe: Callable[[int], None] = lambda nbytes: None,
+) -> None:
+    """Writes tensors, in their order, into as few files as hold ``shard_bytes`` of data each.
+
+    Args:
+      folder: there already.
+      tensors: at least one; one that is larger than a shard has a file of its own.
+      shard_bytes: most data of a file; where one is enough, there is no index.
+      observe: told how many bytes were written, after each tensor.
+
+    Raises:
+      InputError: a file cannot be written.
+    """
+    folder = Path(folder)
+    shards = _cut(tensors, shard_bytes)
+    names = [SINGLE]
+    if len(shards) > 1:
+        count = len(shards)
+        names = [f"model-{place:05}-of-{count:05}.safetensors" for place in range(1, count + 1)]
+    try:
+        for name, shard in zip(names, shards, strict=True):
+            _write_file(folder / name, shard, observe)
+        if len(shards) > 1:
+            places = {
+                tensor.name: name
+                for name, shard in zip(names, shards, strict=True)
+                for tensor in shard
+            }
+            total = sum(tensor.nbytes for tensor in tensors)
+            write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+      InputError: it cannot be read, or holds something else.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds no JSON object")
+    return value
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes an object as a JSON file, as Hugging Face's libraries lay it out."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _without_safetensors(folder: Path) -> str:
+    """The message for a folder without safetensors files."""
+    if not folder.is_dir():
+        return f"{folder}: there is no such folder"
+    if not any(folder.glob("*.bin")):
+        return f"{folder}: holds neither {SINGLE} nor {INDEX}"
+    return (
+        f"{folder}: holds .bin files only, which we do not read; where torch and transformers are "
+        'installed, this writes safetensors: python -c "from transformers import '
+        f"AutoModelForCausalLM as M; M.from_pretrained('{folder}', dtype='auto')"
+        f".save_pretrained('{folder}')\""
+    )
+
+
+def _read_header(path: Path) -> dict[str, StoredTensor]:
+    """The tensors of one file; refuses a file that is not as long as its header says."""
+    broken = f"{path}: not a whole safetensors file"
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+            raise InputError(f"{broken}: its header is cut off; get it anew")
+        try:
+            header = dict(json.loads(file.read(length)))
+            header.pop("__metadata__", None)
+            entries = {
+                name: (entry["dtype"], tuple(map(int, entry["shape"])), *entry["data_offsets"])
+                for name, entry in header.items()
+            }
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{broken}: its header cannot be understood; get it anew") from error
+    tensors, reached = {}, 0
+    for name, (dtype, shape, start, end) in entries.items():
+        if dtype not in _DTYPES:
+            raise InputError(
+                f"{path}: {name} is {dtype}; only {', '.join(_DTYPES)} are supported, so take the "
+                "files from before it was quantised"
+            )
+        tensors[name] = StoredTensor(path, name, _DTYPES[dtype], shape, 8 + length + start)
+        if tensors[name].nbytes != end - start:
+            raise InputError(f"{broken}: {name} has {end - start} bytes for shape {shape}")
+        reached = max(reached, end)
+    if size != 8 + length + reached:
+        raise InputError(
+            f"{broken}: it has {size} bytes, but its header speaks of {8 + length + reached}; get "
+            "it anew"
+        )
+    return tensors
+
+
+def _cut(tensors: Iterable[NewTensor], shard_bytes: int) -> list[list[NewTensor]]:
+    shards: list[list[NewTensor]] = []
+    room = 0
+    for tensor in tensors:
+        if not shards or tensor.nbytes > room:
+            shards.append([])
+            room = shard_bytes
+        shards[-1].append(tensor)
+        room -= tensor.nbytes
+    return shards
+
+
+def _write_file(path: Path, tensors: Sequence[NewTensor], observe: Callable[[int], None]) -> None:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for tensor in tensors:
+        start, end = end, end + tensor.nbytes
+        header[tensor.name] = {
+            "dtype": _DTYPE_NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    # Data begins at a multiple of eight bytes; space may end the header.
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors:
+            values = np.ascontiguousarray(tensor.values())
+            if (values.dtype, values.shape) != (tensor.dtype, tensor.shape):
+                raise ValueError(f"{tensor.name} is {values.dtype}{values.shape}")
+            file.write(values.reshape(-1).view(np.uint8).data)
+            observe(tensor.nbytes)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,50 @@
+"""Folders that are whole or not there."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ocijax.errors import InputError
+
+
+@contextmanager
+def new_folder(
+    output: str | Path, flag: str = "--output", overwrite: bool = False
+) -> Iterator[Path]:
+    """A folder to fill that takes its name ``output`` only when all went well.
+
+    Whatever ends the program before leaves nothing under that name, or what was there before.
+
+    Args:
+      output: the name; folders above it are made.
+      flag: what messages call the name.
+      overwrite: replace what has that name already.
+
+    Raises:
+      InputError: ``output`` exists already, or cannot be made.
+    """
+    output = Path(output)
+    if output.exists() and not overwrite:
+        raise InputError(f"{output} exists already: remove it or choose another {flag}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except OSError as error:
+        raise InputError(f"{output}: cannot make it: {error.strerror}") from error
+    try:
+        yield unfinished
+        unfinished.chmod(0o755)
+        if output.exists():
+            # A folder's name can pass only to where nothing or an empty folder is.
+            replaced = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+            os.rename(output, replaced / output.name)
+            os.rename(unfinished, output)
+            shutil.rmtree(replaced, ignore_errors=True)
+        else:
+            os.rename(unfinished, output)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
