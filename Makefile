@@ -2,16 +2,17 @@
 PYTHON ?= python3
 VENV ?= .venv
 SEED ?= 0
+EXTRAS ?= dev
 RUN := $(VENV)/bin/python -m
 
 .PHONY: install quickstart test lint bench soak clean
 
-install: $(VENV)/.installed
+install: $(VENV)/.installed-$(EXTRAS)
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed-$(EXTRAS): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --quiet --upgrade pip
-	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(RUN) pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
 quickstart: install

@@ -34,6 +34,7 @@ from ocijax.train.step import (
     initial_parameters,
     initial_state,
     make_train_step,
+    trained_table,
 )
 
 SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
@@ -72,7 +73,7 @@ def measure(model: ModelConfig, packed: bool) -> tuple[float, float, float]:
         compute=ComputeConfig(dtype, REMAT.value, SCAN.value),
     )
     mesh = make_mesh(recipe.mesh)
-    optimizer = make_optimizer(recipe.train, model, recipe.train.steps)
+    optimizer = make_optimizer(recipe.train, trained_table(recipe), recipe.train.steps)
     state = initial_state(initial_parameters(recipe, mesh), recipe, optimizer, mesh)
     step = make_train_step(recipe, optimizer, mesh)
     batch = jax.device_put(

@@ -58,5 +58,6 @@ def get_config() -> ConfigDict:
             },
             "compute": {"dtype": "float32", "remat": "none", "scan_layers": True},
             "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
+            "lora": {"rank": 0, "alpha": 32.0, "targets": ""},
         }
     )

@@ -22,9 +22,10 @@ from absl import flags
 from tqdm import tqdm
 
 from ocijax.errors import InputError
-from ocijax.hugging_face.folder import read_folder, write_folder
+from ocijax.hugging_face.adapter import write_adapter_config
+from ocijax.hugging_face.folder import CONFIG, read_folder, write_folder
 from ocijax.hugging_face.model_card import model_card
-from ocijax.hugging_face.tensors import StoredTensor
+from ocijax.hugging_face.tensors import ADAPTER, MODEL, StoredTensor, find_tensors
 from ocijax.hugging_face.weights import (
     Observe,
     differing_tensors,
@@ -33,12 +34,18 @@ from ocijax.hugging_face.weights import (
     save_weights,
     widest_dtype,
 )
-from ocijax.model.config import ModelConfig
-from ocijax.model.parameters import Parameters
+from ocijax.model.lora import adapter_table
+from ocijax.model.parameters import Parameters, ParameterSpec, parameter_table
 from ocijax.new_folder import new_folder
 from ocijax.program import run
 from ocijax.sharding import MeshConfig, make_mesh
-from ocijax.train.checkpoint import load_description, load_parameters, save_model, stored_dtypes
+from ocijax.train.checkpoint import (
+    load_adapter,
+    load_description,
+    load_parameters,
+    save_model,
+    stored_dtypes,
+)
 
 
 def import_model(
@@ -87,7 +94,7 @@ def import_model(
         # Read again, they take the place in memory that they leave.
         del parameters
         parameters = load_parameters(unfinished, config, mesh)
-        return said + _verified(parameters, config, stored, Path(target))
+        return said + _verified(parameters, parameter_table(config), stored, Path(target))
 
 
 def export_model(
@@ -99,8 +106,11 @@ def export_model(
     scores: Sequence[Mapping[str, Any]] = (),
     overwrite: bool = False,
     verify: bool = False,
+    peft: bool = False,
 ) -> str:
     """Makes a Hugging Face folder of a checkpoint; gives a line about what was written.
+
+    An adapter is merged into the model that it was trained on, unless ``peft``.
 
     Args:
       source: a checkpoint, or a training workdir.
@@ -110,27 +120,41 @@ def export_model(
       scores: rows of ``summary.json`` for the model card.
       overwrite: replace a target that is there.
       verify: read the files and compare them with the checkpoint.
+      peft: write the adapter alone, as the PEFT library reads it; ``dtype`` is then its own.
 
     Raises:
-      InputError: there is no checkpoint, no architecture of transformers is this model, or the
-        target cannot be written.
+      InputError: there is no checkpoint, no architecture of transformers is this model, the
+        checkpoint is not that of an adapter, or the target cannot be written.
     """
     mesh = make_mesh(MeshConfig(), jax.local_devices()[:1])
     with new_folder(target, "--to_hf", overwrite) as unfinished:
         description = load_description(source)
         config = description.config
-        parameters = load_parameters(source, config, mesh, dtype or None)
+        if peft:
+            parameters = load_adapter(source, mesh)
+            table, stem = adapter_table(config, description.adapter.lora), ADAPTER
+        else:
+            parameters = load_parameters(source, config, mesh, dtype or None)
+            table, stem = parameter_table(config), MODEL
         (kind,) = {array.dtype for array in parameters.values()}
         write_folder(unfinished, description, kind)
-        card = model_card(Path(target).name, description, scores)
+        if peft:
+            # With one of these, transformers would look for a whole model.
+            (unfinished / CONFIG).unlink()
+            write_adapter_config(unfinished, config, description.adapter)
+        card = model_card(
+            Path(target).name, description, scores, "peft" if peft else "transformers"
+        )
         (unfinished / "README.md").write_text(card)
         with progress("writing", parameters) as observe:
-            save_weights(unfinished, config, parameters, shard_bytes, observe)
-        stored = model_tensors(unfinished, config)
+            # PEFT reads one file only.
+            most = total(parameters) if peft else shard_bytes
+            save_weights(unfinished, table, parameters, most, observe, stem)
+        stored = find_tensors(unfinished, stem) if peft else model_tensors(unfinished, config)
         if widest_dtype(stored) != kind:
             raise RuntimeError(f"{target}: other dtypes were written than {kind}")
         said = f"{target}: {len(stored)} tensors, {total(stored):,} bytes, {kind}, finite"
-        return said + _verified(parameters, config, stored, Path(target)) if verify else said
+        return said + _verified(parameters, table, stored, Path(target)) if verify else said
 
 
 def read_scores(files: Sequence[str]) -> list[Mapping[str, Any]]:
@@ -168,10 +192,13 @@ def progress(action: str, arrays: Mapping[str, jax.Array | StoredTensor]) -> Ite
 
 
 def _verified(
-    parameters: Parameters, config: ModelConfig, stored: Mapping[str, StoredTensor], target: Path
+    parameters: Parameters,
+    table: Mapping[str, ParameterSpec],
+    stored: Mapping[str, StoredTensor],
+    target: Path,
 ) -> str:
     with progress("verifying", stored) as observe:
-        differing = list(differing_tensors(parameters, config, stored, observe))
+        differing = list(differing_tensors(parameters, table, stored, observe))
     if differing:
         raise InputError(
             f"{target}: {len(differing)} tensors came back otherwise than they were written, "
@@ -190,6 +217,8 @@ def main() -> None:
     if values.from_hf:
         if values.scores:
             raise InputError("--scores: is for the model card, which --to_hf writes")
+        if values.peft:
+            raise InputError("--peft: is for --to_hf; there is no reading of such folders")
         said = import_model(values.from_hf, values.to, template=values.template, **shared)
     else:
         if values.template:
@@ -199,6 +228,7 @@ def main() -> None:
             values.to_hf,
             shard_bytes=round(values.shard_gigabytes * 1e9),
             scores=read_scores(values.scores),
+            peft=values.peft,
             **shared,
         )
     print(said)
@@ -212,6 +242,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("template", "", "Chat template; by default the one that the folder has.")
     flags.DEFINE_enum("dtype", "", ["", "float32", "bfloat16", "float16"], "By default as it is.")
     flags.DEFINE_float("shard_gigabytes", 5.0, "Most of a file that --to_hf writes.", lower_bound=0)
+    flags.DEFINE_bool("peft", False, "Write a LoRA adapter alone, for PEFT, instead of merged.")
     flags.DEFINE_list("scores", [], "summary.json files of eval.run, for the model card.")
     flags.DEFINE_bool("overwrite", False, "Replace the target if it is there.")
     flags.DEFINE_bool("verify", False, "Read what was written and compare it bit for bit.")

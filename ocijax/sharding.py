@@ -25,6 +25,7 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "key_value_heads": "tensor",
     "head_dim": None,
     "intermediate": "tensor",
+    "rank": None,
     # Activations keep their width whole: only parameters are split over `fsdp`.
     "width": None,
 }

@@ -19,7 +19,10 @@ _TRAINING = (
 
 
 def model_card(
-    name: str, description: ModelDescription, scores: Sequence[Mapping[str, Any]] = ()
+    name: str,
+    description: ModelDescription,
+    scores: Sequence[Mapping[str, Any]] = (),
+    library: str = "transformers",
 ) -> str:
     """The card in Markdown, with the metadata that the Hub reads before it.
 
@@ -27,6 +30,7 @@ def model_card(
       name: of the model.
       description: of the model; says of recipe and data what it knows.
       scores: rows of ``summary.json``, see `ocijax.evaluate.summary`.
+      library: that loads it.
     """
     config = description.config
     shape = [
@@ -37,7 +41,7 @@ def model_card(
         ("chat template", description.template),
     ]
     parts = [
-        "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- code\n---",
+        f"---\nlibrary_name: {library}\npipeline_tag: text-generation\ntags:\n- code\n---",
         f"# {name}",
         _table(("", "value"), shape),
     ]
@@ -54,6 +58,9 @@ def _training(recipe: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     train, data = recipe["train"], recipe["data"]
     if origin := train["initial_checkpoint"]:
         yield "started from", Path(origin).name
+    if (lora := recipe["lora"])["rank"]:
+        weights = ", ".join(lora["targets"]) or "all matrices of the layers"
+        yield "LoRA", f"rank {lora['rank']}, alpha {lora['alpha']:g}, {weights}"
     for field in _TRAINING:
         # Either of the two says how long it was.
         if field != ("epochs" if train["steps"] else "steps"):

@@ -18,9 +18,10 @@ import numpy as np
 
 from ocijax.errors import InputError
 
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+MODEL, ADAPTER = "model", "adapter_model"
+"""What the names of files with tensors begin with: of a model, and of a PEFT adapter."""
 
+_FILE, _INDEX = ".safetensors", ".safetensors.index.json"
 _DTYPES = {
     "F32": np.dtype(np.float32),
     "F16": np.dtype(np.float16),
@@ -91,35 +92,39 @@ class NewTensor:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def find_tensors(folder: str | Path) -> dict[str, StoredTensor]:
+def find_tensors(folder: str | Path, stem: str = MODEL) -> dict[str, StoredTensor]:
     """All tensors of a folder by name, from one file or from the shards of an index.
 
     Only headers are read.
+
+    Args:
+      folder: as transformers or PEFT writes it.
+      stem: what the files' names begin with.
 
     Raises:
       InputError: there are no safetensors files, a shard is missing or cut off, or files and index
         disagree.
     """
     folder = Path(folder)
-    index = folder / INDEX
+    index = folder / f"{stem}{_INDEX}"
     if not index.is_file():
-        if not (folder / SINGLE).is_file():
-            raise InputError(_without_safetensors(folder))
-        return _read_header(folder / SINGLE)
+        if not (folder / f"{stem}{_FILE}").is_file():
+            raise InputError(_without_safetensors(folder, stem))
+        return _read_header(folder / f"{stem}{_FILE}")
     places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise InputError(f"{index}: has no weight_map; get the file anew")
     found: dict[str, StoredTensor] = {}
     for shard in sorted(set(places.values())):
         if not (folder / shard).is_file():
-            raise InputError(f"{folder}: {shard} is missing, which {INDEX} names; get it too")
+            raise InputError(f"{folder}: {shard} is missing, which {index.name} names; get it too")
         for name, tensor in _read_header(folder / shard).items():
             if places.get(name) != shard:
-                raise InputError(f"{tensor.file}: holds {name}, but {INDEX} does not say so")
+                raise InputError(f"{tensor.file}: holds {name}, but {index.name} does not say so")
             found[name] = tensor
     for name, shard in places.items():
         if name not in found:
-            raise InputError(f"{folder / shard}: lacks {name}, which {INDEX} says is there")
+            raise InputError(f"{folder / shard}: lacks {name}, which {index.name} says is there")
     return found
 
 
@@ -128,6 +133,7 @@ def write_tensors(
     tensors: Sequence[NewTensor],
     shard_bytes: int,
     observe: Callable[[int], None] = lambda nbytes: None,
+    stem: str = MODEL,
 ) -> None:
     """Writes tensors, in their order, into as few files as hold ``shard_bytes`` of data each.
 
@@ -136,16 +142,17 @@ def write_tensors(
       tensors: at least one; one that is larger than a shard has a file of its own.
       shard_bytes: most data of a file; where one is enough, there is no index.
       observe: told how many bytes were written, after each tensor.
+      stem: what the files' names begin with.
 
     Raises:
       InputError: a file cannot be written.
     """
     folder = Path(folder)
     shards = _cut(tensors, shard_bytes)
-    names = [SINGLE]
+    names = [f"{stem}{_FILE}"]
     if len(shards) > 1:
         count = len(shards)
-        names = [f"model-{place:05}-of-{count:05}.safetensors" for place in range(1, count + 1)]
+        names = [f"{stem}-{place:05}-of-{count:05}{_FILE}" for place in range(1, count + 1)]
     try:
         for name, shard in zip(names, shards, strict=True):
             _write_file(folder / name, shard, observe)
@@ -156,7 +163,10 @@ def write_tensors(
                 for tensor in shard
             }
             total = sum(tensor.nbytes for tensor in tensors)
-            write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+            write_json(
+                folder / f"{stem}{_INDEX}",
+                {"metadata": {"total_size": total}, "weight_map": places},
+            )
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
 
@@ -183,12 +193,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def _without_safetensors(folder: Path) -> str:
+def _without_safetensors(folder: Path, stem: str) -> str:
     """The message for a folder without safetensors files."""
     if not folder.is_dir():
         return f"{folder}: there is no such folder"
     if not any(folder.glob("*.bin")):
-        return f"{folder}: holds neither {SINGLE} nor {INDEX}"
+        return f"{folder}: holds neither {stem}{_FILE} nor {stem}{_INDEX}"
     return (
         f"{folder}: holds .bin files only, which we do not read; where torch and transformers are "
         'installed, this writes safetensors: python -c "from transformers import '

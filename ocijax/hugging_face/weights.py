@@ -12,7 +12,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ocijax.errors import InputError
-from ocijax.hugging_face.tensors import NewTensor, StoredTensor, find_tensors, write_tensors
+from ocijax.hugging_face.tensors import (
+    MODEL,
+    NewTensor,
+    StoredTensor,
+    find_tensors,
+    write_tensors,
+)
 from ocijax.model.config import ModelConfig
 from ocijax.model.parameters import (
     Parameters,
@@ -80,18 +86,27 @@ def load_weights(
 
 def save_weights(
     folder: str | Path,
-    config: ModelConfig,
+    table: Mapping[str, ParameterSpec],
     parameters: Parameters,
     shard_bytes: int = SHARD_BYTES,
     observe: Observe = lambda nbytes: None,
+    stem: str = MODEL,
 ) -> None:
     """Writes parameters as safetensors files, with an index where there are several.
+
+    Args:
+      folder: there already.
+      table: a model's, or an adapter's.
+      parameters: of that table.
+      shard_bytes: most bytes of tensors in a file.
+      observe: told the bytes written, tensor by tensor.
+      stem: what the files' names begin with.
 
     Raises:
       InputError: a value is not finite, or a file cannot be written.
     """
     tensors = []
-    for path, spec in parameter_table(config).items():
+    for path, spec in table.items():
         stack = _Stack(path, spec, parameters[path])
         for layer, name in enumerate(spec.names):
             tensors.append(
@@ -102,7 +117,7 @@ def save_weights(
                     lambda stack=stack, layer=layer: stack.tensor(layer),
                 )
             )
-    write_tensors(folder, tensors, shard_bytes, observe)
+    write_tensors(folder, tensors, shard_bytes, observe, stem)
 
 
 def model_tensors(folder: str | Path, config: ModelConfig) -> dict[str, StoredTensor]:
@@ -146,19 +161,19 @@ def widest_dtype(tensors: Mapping[str, StoredTensor]) -> np.dtype:
 
 def differing_tensors(
     parameters: Parameters,
-    config: ModelConfig,
+    table: Mapping[str, ParameterSpec],
     stored: Mapping[str, StoredTensor],
     observe: Observe = lambda nbytes: None,
 ) -> Iterator[str]:
     """Names of the tensors in which parameters and files differ by a bit.
 
     Args:
-      parameters: of a model.
-      config: its shape.
-      stored: of `model_tensors`; cast to the parameters' dtype before they are compared.
+      parameters: of a model, or an adapter.
+      table: its own.
+      stored: the tensors by name; cast to the parameters' dtype before they are compared.
       observe: told the bytes compared, tensor by tensor.
     """
-    for path, spec in parameter_table(config).items():
+    for path, spec in table.items():
         stack = _Stack(path, spec, parameters[path])
         for layer, name in enumerate(spec.names):
             there = np.asarray(stored[name].read(), parameters[path].dtype)

@@ -75,8 +75,11 @@ class _Block(nnx.Module):
         return None if parameter is None else parameter[...].astype(self.compute.dtype)
 
     def linear(self, name: str, array: jax.Array, inputs: int = 1) -> jax.Array:
-        """The product of the last ``inputs`` dimensions with a weight, plus its bias."""
+        """The product of the last ``inputs`` dimensions with a weight, plus adapter and bias."""
         product = project(array, self.parameter(name), inputs)
+        first = self.parameter(f"{name}_lora_a")
+        if first is not None:
+            product += project(project(array, first, inputs), self.parameter(f"{name}_lora_b"))
         bias = self.parameter(f"{name}_bias")
         return product if bias is None else product + bias
 
@@ -129,6 +132,8 @@ class DecoderLayer(_Block):
 
 class Decoder(_Block):
     """A decoder over the arrays of `ocijax.model.parameters.parameter_table`.
+
+    Those of an adapter may be among them, see `ocijax.model.lora.with_adapter`.
 
     Example::
 
@@ -197,7 +202,10 @@ class Decoder(_Block):
     def head_matrix(self) -> jax.Array:
         """The output head ``[hidden, vocab]`` in the compute dtype."""
         head = self.parameter("head")
-        return self.parameter("embedding").T if head is None else head
+        if head is None:
+            return self.parameter("embedding").T
+        first = self.parameter("head_lora_a")
+        return head if first is None else head + first @ self.parameter("head_lora_b")
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Logits ``[..., vocab]`` of hidden states ``[..., hidden]``, in fp32 or wider."""

@@ -6,6 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from ocijax.model.config import ModelConfig
+from ocijax.model.lora import LoraConfig
+
+
+@dataclass(frozen=True)
+class AdapterDescription:
+    """What the parameters of an adapter belong to.
+
+    Attributes:
+      lora: the weights that they adapt.
+      base: checkpoint or Hugging Face folder that has the model's own parameters.
+    """
+
+    lora: LoraConfig
+    base: str
 
 
 @dataclass(frozen=True)
@@ -19,6 +33,7 @@ class ModelDescription:
       files: small files of the Hugging Face folder that it came from, by name, see
         `ocijax.hugging_face.folder`.
       recipe: what it was trained by, as `ocijax.configuration.to_mapping` gives it.
+      adapter: ``None`` where the parameters are the model's own.
     """
 
     config: ModelConfig
@@ -26,3 +41,4 @@ class ModelDescription:
     template: str
     files: Mapping[str, bytes] = field(default_factory=dict)
     recipe: Mapping[str, Any] | None = None
+    adapter: AdapterDescription | None = None

@@ -148,16 +148,21 @@ def parameter_table(config: ModelConfig) -> Mapping[str, ParameterSpec]:
 
 
 def init_parameters(config: ModelConfig, key: jax.Array, dtype=jnp.float32) -> Parameters:
-    """Fresh parameters: truncated normal at two standard deviations, or constant.
+    """Fresh parameters of a model, see `init_table`."""
+    return init_table(parameter_table(config), key, dtype)
+
+
+def init_table(table: Mapping[str, ParameterSpec], key: jax.Array, dtype=jnp.float32) -> Parameters:
+    """Fresh arrays: truncated normal at two standard deviations, or constant.
 
     Args:
-      config: the model's shape.
+      table: a model's, or an adapter's.
       key: a PRNG key; each path folds in its own index, so that one path's draw does not
         depend on the others.
       dtype: dtype of every array.
     """
     parameters = {}
-    for index, (path, spec) in enumerate(parameter_table(config).items()):
+    for index, (path, spec) in enumerate(table.items()):
         if not spec.stddev:
             parameters[path] = jnp.full(spec.shape, spec.mean, dtype)
             continue
@@ -167,15 +172,17 @@ def init_parameters(config: ModelConfig, key: jax.Array, dtype=jnp.float32) -> P
 
 
 def parameter_shardings(config: ModelConfig, mesh: Mesh) -> dict[str, NamedSharding]:
-    """Where each parameter lives on this mesh, by path.
+    """Where each parameter of a model lives on this mesh, see `table_shardings`."""
+    return table_shardings(parameter_table(config), mesh)
+
+
+def table_shardings(table: Mapping[str, ParameterSpec], mesh: Mesh) -> dict[str, NamedSharding]:
+    """Where each array of a table lives on this mesh, by path.
 
     Raises:
       InputError: the mesh does not divide the model.
     """
-    return {
-        path: named_sharding(mesh, spec.axes, spec.shape)
-        for path, spec in parameter_table(config).items()
-    }
+    return {path: named_sharding(mesh, spec.axes, spec.shape) for path, spec in table.items()}
 
 
 def parameter_count(config: ModelConfig) -> int:

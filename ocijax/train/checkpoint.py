@@ -1,6 +1,6 @@
 """Checkpoints on disk, by Orbax: a training run's to go on from, a model's to load and use.
 
-    DIR/<step>/params      parameters, by path
+    DIR/<step>/params      parameters, by path; or DIR/<step>/adapter, those of an adapter alone
     DIR/<step>/optimizer   the optimizer's state
     DIR/<step>/data        state of the data iterator
     DIR/<step>/model       shape of the model, name of its template, and what it was trained by
@@ -34,8 +34,9 @@ from ocijax.hugging_face.folder import (
 )
 from ocijax.hugging_face.weights import load_weights
 from ocijax.model.config import ModelConfig
-from ocijax.model.description import ModelDescription
-from ocijax.model.parameters import Parameters, parameter_shardings, parameter_table
+from ocijax.model.description import AdapterDescription, ModelDescription
+from ocijax.model.lora import adapter_table, merge_adapter
+from ocijax.model.parameters import Parameters, ParameterSpec, parameter_table, table_shardings
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.template import Template, get_template
 from ocijax.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
@@ -69,6 +70,7 @@ class Checkpoints:
     def __init__(self, directory: str | Path, description: ModelDescription, keep: int):
         self._directory = Path(directory).absolute()
         self._description = description
+        self._arrays = "adapter" if description.adapter else "params"
         self._pending: tuple[int, Any] | None = None
         self._checkpointer = ocp.training.Checkpointer(
             self._directory,
@@ -104,7 +106,8 @@ class Checkpoints:
           InputError: this checkpoint or the one before could not be written.
         """
         self.wait()
-        parts = {"params": state.parameters, "optimizer": state.optimizer, "data": dict(data)}
+        arrays = {self._arrays: state.parameters, "optimizer": state.optimizer}
+        parts = {**arrays, "data": dict(data)}
         parts |= _description_parts(self._description)
         try:
             response = self._checkpointer.save_checkpointables_async(step, parts, force=True)
@@ -137,15 +140,15 @@ class Checkpoints:
             raise self._failure(step, error) from error
 
     def restore(self, step: int, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The training state and the data iterator's state after ``step`` steps.
+        """The training state, but for frozen parameters, and the data iterator's, after a step.
 
         Args:
           step: as `latest_step` gives it.
           state: `jax.ShapeDtypeStruct` leaves that carry shardings.
         """
-        parts = {"params": state.parameters, "optimizer": state.optimizer, "data": None}
+        parts = {self._arrays: state.parameters, "optimizer": state.optimizer, "data": None}
         loaded = self._checkpointer.load_checkpointables(step, parts)
-        return TrainState(loaded["params"], loaded["optimizer"]), loaded["data"]
+        return TrainState(loaded[self._arrays], loaded["optimizer"]), loaded["data"]
 
     def _failure(self, step: int, error: Exception) -> InputError:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
@@ -217,6 +220,7 @@ def load_description(checkpoint: str | Path, template: str = "") -> ModelDescrip
     folder = checkpoint_folder(checkpoint)
     with _context():
         model = ocp.load_checkpointables(folder, {"model": None})["model"]
+    adapter = model.get("adapter")
     # Orbax may put files of its own beside them.
     files = [folder / "files" / name for name in KEPT]
     return ModelDescription(
@@ -225,6 +229,7 @@ def load_description(checkpoint: str | Path, template: str = "") -> ModelDescrip
         template or model["template"],
         {path.name: path.read_bytes() for path in files if path.is_file()},
         model.get("recipe"),
+        from_mapping(AdapterDescription, adapter, f"{folder}: model.adapter") if adapter else None,
     )
 
 
@@ -260,17 +265,27 @@ def load_parameters(
         _check_same(read_model_config(checkpoint), config, checkpoint)
         return load_weights(checkpoint, config, mesh, dtype)
     folder = checkpoint_folder(checkpoint)
-    wanted = {
-        path: jax.ShapeDtypeStruct(spec.shape, np.dtype(dtype or stored), sharding=sharding)
-        for (path, spec), stored, sharding in zip(
-            parameter_table(config).items(),
-            stored_dtypes(folder, config).values(),
-            parameter_shardings(config, mesh).values(),
-            strict=True,
-        )
-    }
-    with _context():
-        return ocp.load_checkpointables(folder, {"params": wanted})["params"]
+    if not (folder / "adapter").is_dir():
+        return _load_arrays(folder, "params", parameter_table(config), mesh, dtype)
+    adapter = load_description(folder).adapter
+    if not Path(adapter.base).exists():
+        raise InputError(f"{folder}: adapts {adapter.base}, which is not there; put it back")
+    parameters = load_parameters(adapter.base, config, mesh, dtype)
+    return merge_adapter(config, adapter.lora, parameters, load_adapter(folder, mesh))
+
+
+def load_adapter(checkpoint: str | Path, mesh: Mesh) -> Parameters:
+    """The parameters of an adapter alone, on this mesh, as they were saved.
+
+    Raises:
+      InputError: there is no checkpoint, or it is not that of an adapter.
+    """
+    folder = checkpoint_folder(checkpoint)
+    if not (folder / "adapter").is_dir():
+        raise InputError(f"{folder}: is a model, not an adapter of one")
+    description = load_description(folder)
+    table = adapter_table(description.config, description.adapter.lora)
+    return _load_arrays(folder, "adapter", table, mesh)
 
 
 def stored_dtypes(checkpoint: str | Path, config: ModelConfig) -> dict[str, np.dtype]:
@@ -279,10 +294,30 @@ def stored_dtypes(checkpoint: str | Path, config: ModelConfig) -> dict[str, np.d
     Raises:
       InputError: there is no checkpoint, or it holds another model.
     """
-    folder = checkpoint_folder(checkpoint)
+    return _stored_dtypes(checkpoint_folder(checkpoint), "params", parameter_table(config))
+
+
+def _load_arrays(
+    folder: Path, part: str, table: Mapping[str, ParameterSpec], mesh: Mesh, dtype: Any = None
+) -> Parameters:
+    wanted = {
+        path: jax.ShapeDtypeStruct(spec.shape, np.dtype(dtype or stored), sharding=sharding)
+        for (path, spec), stored, sharding in zip(
+            table.items(),
+            _stored_dtypes(folder, part, table).values(),
+            table_shardings(table, mesh).values(),
+            strict=True,
+        )
+    }
     with _context():
-        stored = ocp.metadata(folder, "params").metadata
-    table = parameter_table(config)
+        return ocp.load_checkpointables(folder, {part: wanted})[part]
+
+
+def _stored_dtypes(
+    folder: Path, part: str, table: Mapping[str, ParameterSpec]
+) -> dict[str, np.dtype]:
+    with _context():
+        stored = ocp.metadata(folder, part).metadata
     for path in dict.fromkeys([*table, *stored]):
         here = table[path].shape if path in table else "absent"
         there = tuple(stored[path].shape) if path in stored else "absent"
@@ -300,7 +335,7 @@ def checkpoint_folder(path: str | Path) -> Path:
       InputError: there is none.
     """
     path = Path(path).absolute()
-    if (path / "params").is_dir() or is_hugging_face(path):
+    if any((path / part).is_dir() for part in ("params", "adapter")) or is_hugging_face(path):
         return path
     for parent in (path, path / "checkpoints"):
         if steps := _steps(parent):
@@ -329,6 +364,8 @@ def _description_parts(model: ModelDescription) -> dict[str, Any]:
     about = {"config": to_mapping(model.config), "template": model.template}
     if model.recipe is not None:
         about["recipe"] = dict(model.recipe)
+    if model.adapter is not None:
+        about["adapter"] = to_mapping(model.adapter)
     parts = {"model": about, "tokenizer": _Files({name: tokenizer.read_bytes()})}
     return parts | ({"files": _Files(model.files)} if model.files else {})
 

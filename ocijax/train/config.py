@@ -10,6 +10,7 @@ from ocijax.conversation import RepeatedUser
 from ocijax.data.weights import POLICIES
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
+from ocijax.model.lora import LoraConfig, adapted_weights
 from ocijax.sharding import MeshConfig
 
 
@@ -136,6 +137,7 @@ class Recipe:
       train: the optimisation.
       compute: how the forward runs.
       mesh: devices along each mesh axis.
+      lora: trains an adapter of ``train.initial_checkpoint`` instead of all its parameters.
       seed: of the initial parameters and of the data order.
     """
 
@@ -144,6 +146,7 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
     seed: int = 0
 
     def __post_init__(self):
@@ -161,6 +164,15 @@ class Recipe:
                 f"train.logits_chunk ({self.train.logits_chunk}) must divide data.length "
                 f"({self.data.length}), or exceed it"
             )
+        if self.lora.rank:
+            if not self.train.initial_checkpoint:
+                raise ValueError(
+                    "train.initial_checkpoint is empty: lora.rank needs a model to adapt"
+                )
+            try:
+                adapted_weights(self.model, self.lora)
+            except ValueError as error:
+                raise ValueError(f"lora.{error}") from error
 
 
 FREE_TO_CHANGE = frozenset(

@@ -21,7 +21,9 @@ PEAK_FLOPS = {
 makers' data sheets."""
 
 
-def training_flops(config: ModelConfig, tokens: float, attended: float) -> float:
+def training_flops(
+    config: ModelConfig, tokens: float, attended: float, adapter_size: int = 0
+) -> float:
     """Operations of one forward and backward.
 
     Args:
@@ -29,6 +31,8 @@ def training_flops(config: ModelConfig, tokens: float, attended: float) -> float
       tokens: number of tokens, padding left out.
       attended: pairs of a token and one that it sees, itself included; ``length²/2`` in a row of
         one segment, about.
+      adapter_size: parameters of the adapter that is trained instead of the model's, whose own
+        gradients are then not needed.
     """
     table = parameter_table(config)
     matrices = sum(spec.size for path, spec in table.items() if spec.inputs)
@@ -36,7 +40,10 @@ def training_flops(config: ModelConfig, tokens: float, attended: float) -> float
         matrices += table["embedding"].size
     heads = config.num_hidden_layers * config.num_attention_heads * config.head_dim
     # Two products a pair in attention, one a parameter in matrices; two operations in each.
-    return 3 * (2 * matrices * tokens + 4 * heads * attended)
+    attention = 3 * 4 * heads * attended
+    if adapter_size:
+        return (2 * 2 * matrices + 3 * 2 * adapter_size) * tokens + attention
+    return 3 * 2 * matrices * tokens + attention
 
 
 def peak_flops(device_kind: str, dtype: str) -> float | None:

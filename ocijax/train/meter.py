@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ocijax.train.config import Recipe
 from ocijax.train.flops import peak_flops, training_flops
 from ocijax.train.optimizer import learning_rate_schedule
-from ocijax.train.step import Metrics
+from ocijax.train.step import Metrics, trained_table
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Meter:
 
     def __init__(self, recipe: Recipe, steps: int, mesh: Mesh):
         self._model = recipe.model
+        adapter = trained_table(recipe) if recipe.lora.rank else {}
+        self._adapter_size = sum(spec.size for spec in adapter.values())
         # One call for all steps: a schedule is a dozen small operations.
         schedule = learning_rate_schedule(recipe.train, steps)
         self._rates = np.asarray(jax.vmap(schedule)(np.arange(steps)))
@@ -90,7 +92,7 @@ class Meter:
                 attended = sum(float(value["attended"]) for value in values)
                 speed = tokens / (now - before)
                 if self._peak:
-                    flops = training_flops(self._model, tokens, attended)
+                    flops = training_flops(self._model, tokens, attended, self._adapter_size)
                     utilisation = flops / (now - before) / self._peak
             reports.append(
                 StepReport(

@@ -1,9 +1,10 @@
 """The optimizer: clipping and AdamW under a linear warm-up and a cosine to zero."""
 
+from collections.abc import Mapping
+
 import optax
 
-from ocijax.model.config import ModelConfig
-from ocijax.model.parameters import parameter_table
+from ocijax.model.parameters import ParameterSpec
 from ocijax.train.config import TrainConfig
 
 
@@ -22,16 +23,16 @@ def learning_rate_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(
-    config: TrainConfig, model: ModelConfig, steps: int
+    config: TrainConfig, table: Mapping[str, ParameterSpec], steps: int
 ) -> optax.GradientTransformation:
-    """AdamW (arXiv 1711.05101) over `parameter_table`, norms and biases not decayed."""
+    """AdamW (arXiv 1711.05101) over a table's arrays, norms and biases not decayed."""
     adamw = optax.adamw(
         learning_rate_schedule(config, steps),
         b1=config.b1,
         b2=config.b2,
         eps=config.epsilon,
         weight_decay=config.weight_decay,
-        mask={path: spec.stddev > 0 for path, spec in parameter_table(model).items()},
+        mask={path: spec.inputs != 0 for path, spec in table.items()},
     )
     if not config.clip_norm:
         return adamw

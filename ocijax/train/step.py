@@ -1,6 +1,6 @@
 """One training step: loss, gradient, update; a pure function, jitted with explicit shardings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -10,11 +10,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ocijax.errors import InputError
 from ocijax.model.decoder import Decoder
+from ocijax.model.lora import adapter_table, with_adapter
 from ocijax.model.parameters import (
     Parameters,
-    init_parameters,
+    ParameterSpec,
+    init_table,
     parameter_shardings,
     parameter_table,
+    table_shardings,
 )
 from ocijax.sharding import axis_size, constrain, named_sharding
 from ocijax.train.config import Recipe
@@ -22,10 +25,17 @@ from ocijax.train.loss import Batch, batch_loss
 
 
 class TrainState(NamedTuple):
-    """What a step changes: the parameters by path and the optimizer's state over them."""
+    """What a step needs beside the batch.
+
+    Attributes:
+      parameters: those that are trained, by path: the model's, or an adapter's.
+      optimizer: its state over them.
+      frozen: the model's parameters under an adapter, which no step changes.
+    """
 
     parameters: Parameters
     optimizer: optax.OptState
+    frozen: Parameters = {}  # noqa: RUF012  never changed
 
 
 Metrics = dict[str, jax.Array]
@@ -34,7 +44,7 @@ Metrics = dict[str, jax.Array]
 token and one that it sees, itself included)."""
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-EvaluationStep = Callable[[Parameters, Batch], tuple[jax.Array, jax.Array]]
+EvaluationStep = Callable[[Parameters, Parameters, Batch], tuple[jax.Array, jax.Array]]
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -47,33 +57,55 @@ def parameter_dtype(recipe: Recipe) -> jnp.dtype:
     return jnp.promote_types(recipe.compute.dtype, jnp.float32)
 
 
+def trained_table(recipe: Recipe) -> Mapping[str, ParameterSpec]:
+    """The arrays that the recipe trains: an adapter's, or all of the model."""
+    if recipe.lora.rank:
+        return adapter_table(recipe.model, recipe.lora)
+    return parameter_table(recipe.model)
+
+
 def initial_parameters(recipe: Recipe, mesh: Mesh) -> Parameters:
-    """Fresh parameters of the recipe's seed; the same on every mesh."""
+    """Fresh parameters to train, of the recipe's seed; the same on every mesh."""
+    table = trained_table(recipe)
     init = jax.jit(
-        lambda key: init_parameters(recipe.model, key, parameter_dtype(recipe)),
-        out_shardings=parameter_shardings(recipe.model, mesh),
+        lambda key: init_table(table, key, parameter_dtype(recipe)),
+        out_shardings=table_shardings(table, mesh),
     )
     return init(jax.random.key(recipe.seed))
 
 
 def initial_state(
-    parameters: Parameters, recipe: Recipe, optimizer: optax.GradientTransformation, mesh: Mesh
+    parameters: Parameters,
+    recipe: Recipe,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    frozen: Parameters | None = None,
 ) -> TrainState:
-    """The state before the first step."""
+    """The state before the first step; ``frozen`` are the model's parameters under an adapter."""
     shardings = state_shardings(recipe, optimizer, mesh)
     init = jax.jit(optimizer.init, out_shardings=shardings.optimizer)
-    return TrainState(parameters, init(parameters))
+    return TrainState(parameters, init(parameters), frozen or {})
+
+
+def whole_model(recipe: Recipe, parameters: Parameters, frozen: Parameters) -> Parameters:
+    """What the decoder takes: the parameters trained, on the frozen ones where they adapt those."""
+    return with_adapter(frozen, parameters, recipe.lora) if recipe.lora.rank else parameters
 
 
 def abstract_state(
     recipe: Recipe, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> TrainState:
     """Shapes, dtypes and shardings of the state, as `jax.ShapeDtypeStruct` leaves."""
-    shardings = parameter_shardings(recipe.model, mesh)
-    parameters = {
-        path: jax.ShapeDtypeStruct(spec.shape, parameter_dtype(recipe), sharding=shardings[path])
-        for path, spec in parameter_table(recipe.model).items()
-    }
+
+    def abstract(table: Mapping[str, ParameterSpec], dtype) -> dict[str, jax.ShapeDtypeStruct]:
+        shardings = table_shardings(table, mesh)
+        return {
+            path: jax.ShapeDtypeStruct(spec.shape, dtype, sharding=shardings[path])
+            for path, spec in table.items()
+        }
+
+    parameters = abstract(trained_table(recipe), parameter_dtype(recipe))
+    frozen = parameter_table(recipe.model) if recipe.lora.rank else {}
     everywhere = NamedSharding(mesh, PartitionSpec())
     # Moments live beside their parameters, counters everywhere.
     return TrainState(
@@ -87,6 +119,7 @@ def abstract_state(
                 leaf.shape, leaf.dtype, sharding=everywhere
             ),
         ),
+        abstract(frozen, jnp.dtype(recipe.compute.dtype)),
     )
 
 
@@ -117,17 +150,21 @@ def make_train_step(
         )
     shardings = state_shardings(recipe, optimizer, mesh)
 
-    def loss_sum(parameters: Parameters, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        decoder = Decoder(recipe.model, recipe.compute, parameters)
+    def loss_sum(
+        parameters: Parameters, frozen: Parameters, batch: Batch
+    ) -> tuple[jax.Array, jax.Array]:
+        whole = whole_model(recipe, parameters, frozen)
+        decoder = Decoder(recipe.model, recipe.compute, whole)
         return batch_loss(decoder, batch, recipe.train.logits_chunk)
 
-    def sums(parameters: Parameters, batch: Batch):
+    def sums(parameters: Parameters, frozen: Parameters, batch: Batch):
         """Loss, weight and gradient sums of one micro-batch."""
-        (loss, weight), gradient = jax.value_and_grad(loss_sum, has_aux=True)(parameters, batch)
+        gradient_of = jax.value_and_grad(loss_sum, has_aux=True)
+        (loss, weight), gradient = gradient_of(parameters, frozen, batch)
         # Left implicit, gradients come back replicated.
         return loss, weight, jax.lax.with_sharding_constraint(gradient, shardings.parameters)
 
-    def accumulated(parameters: Parameters, batch: Batch):
+    def accumulated(parameters: Parameters, frozen: Parameters, batch: Batch):
         """The same over all micro-batches; each takes every ``parts``-th row of each device."""
 
         def split(array):
@@ -135,17 +172,18 @@ def make_train_step(
             return constrain(array, "micro_batches", "batch", "length")
 
         def body(carry, part):
-            return jax.tree.map(jnp.add, carry, sums(parameters, part)), None
+            return jax.tree.map(jnp.add, carry, sums(parameters, frozen, part)), None
 
         part = jax.tree.map(split, batch)
-        shapes = jax.eval_shape(sums, parameters, jax.tree.map(lambda array: array[0], part))
+        first = jax.tree.map(lambda array: array[0], part)
+        shapes = jax.eval_shape(sums, parameters, frozen, first)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         return jax.lax.scan(body, zeros, part)[0]
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
             run = sums if parts == 1 else accumulated
-            loss, weight, gradient = run(state.parameters, batch)
+            loss, weight, gradient = run(state.parameters, state.frozen, batch)
         # A batch without any target has a gradient of zero, not of zero by zero.
         divisor = jnp.where(weight > 0, weight, 1)
         gradient = jax.tree.map(lambda leaf: leaf / divisor.astype(leaf.dtype), gradient)
@@ -160,7 +198,7 @@ def make_train_step(
             "attended": seen.astype(jnp.float32).sum(),
         }
         parameters = optax.apply_updates(state.parameters, updates)
-        return TrainState(parameters, optimizer_state), metrics
+        return TrainState(parameters, optimizer_state, state.frozen), metrics
 
     everywhere = NamedSharding(mesh, PartitionSpec())
     return jax.jit(
@@ -172,15 +210,18 @@ def make_train_step(
 
 
 def make_evaluation_step(recipe: Recipe, mesh: Mesh) -> EvaluationStep:
-    """The jitted ``(parameters, batch) -> (loss sum, weight sum)`` of `batch_loss`."""
+    """The jitted ``(parameters, frozen, batch) -> (loss sum, weight sum)`` of `batch_loss`."""
 
-    def evaluate(parameters: Parameters, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def evaluate(
+        parameters: Parameters, frozen: Parameters, batch: Batch
+    ) -> tuple[jax.Array, jax.Array]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            decoder = Decoder(recipe.model, recipe.compute, parameters)
+            decoder = Decoder(recipe.model, recipe.compute, whole_model(recipe, parameters, frozen))
             return batch_loss(decoder, batch, recipe.train.logits_chunk)
 
+    frozen = parameter_shardings(recipe.model, mesh) if recipe.lora.rank else {}
     return jax.jit(
         evaluate,
-        in_shardings=(parameter_shardings(recipe.model, mesh), batch_sharding(mesh)),
+        in_shardings=(table_shardings(trained_table(recipe), mesh), frozen, batch_sharding(mesh)),
         out_shardings=NamedSharding(mesh, PartitionSpec()),
     )

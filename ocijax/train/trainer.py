@@ -23,8 +23,7 @@ from ocijax.configuration import differences, to_mapping
 from ocijax.data.packing import Row
 from ocijax.data.pipeline import Rows, evaluation_batches, train_batches
 from ocijax.errors import InputError
-from ocijax.model.description import ModelDescription
-from ocijax.model.parameters import Parameters
+from ocijax.model.description import AdapterDescription, ModelDescription
 from ocijax.sharding import make_mesh
 from ocijax.train.checkpoint import Checkpoints, inherited_files, load_parameters
 from ocijax.train.config import FREE_TO_CHANGE, Recipe
@@ -44,6 +43,7 @@ from ocijax.train.step import (
     make_evaluation_step,
     make_train_step,
     parameter_dtype,
+    trained_table,
 )
 
 
@@ -106,7 +106,7 @@ def train(
             f"{len(rows.train)} packed rows do not fill one batch: config.train.batch_size is "
             f"{settings.batch_size}"
         )
-    optimizer = make_optimizer(settings, recipe.model, steps)
+    optimizer = make_optimizer(settings, trained_table(recipe), steps)
     train_step = make_train_step(recipe, optimizer, mesh)
     evaluation_step = make_evaluation_step(recipe, mesh)
     _claim(workdir, recipe)
@@ -132,9 +132,7 @@ def train(
             if rows.evaluation is not None and (last or due):
                 batch_size = settings.batch_size // settings.micro_batches
                 log.evaluated(
-                    evaluation_loss(
-                        evaluation_step, state.parameters, rows.evaluation, batch_size, mesh
-                    )
+                    evaluation_loss(evaluation_step, state, rows.evaluation, batch_size, mesh)
                 )
             if last or stopping or step % settings.checkpoint_every == 0:
                 log.read()
@@ -146,13 +144,13 @@ def train(
 
 
 def evaluation_loss(
-    step: EvaluationStep, parameters: Parameters, rows: Rows, batch_size: int, mesh: Mesh
+    step: EvaluationStep, state: TrainState, rows: Rows, batch_size: int, mesh: Mesh
 ) -> float:
     """Loss over all rows, in nats per target.
 
     Args:
       step: of `make_evaluation_step`.
-      parameters: on the mesh.
+      state: on the mesh.
       rows: at least one.
       batch_size: rows at once, over all devices.
       mesh: of the step.
@@ -163,7 +161,7 @@ def evaluation_loss(
         host_index=jax.process_index(),
         host_count=jax.process_count(),
     )
-    sums = [step(parameters, _place(batch, mesh)) for batch in batches]
+    sums = [step(state.parameters, state.frozen, _place(batch, mesh)) for batch in batches]
     losses, weights = np.array(jax.device_get(sums), np.float64).T
     return float(losses.sum() / weights.sum())
 
@@ -202,8 +200,17 @@ def _describe(recipe: Recipe, workdir: Path) -> ModelDescription:
         begun = any((workdir / "checkpoints").glob("[0-9]*/model"))
         origin = workdir if begun else recipe.train.initial_checkpoint
         files = inherited_files(origin, recipe.data.tokenizer)
+    adapter = None
+    if recipe.lora.rank:
+        base = str(Path(recipe.train.initial_checkpoint).absolute())
+        adapter = AdapterDescription(recipe.lora, base)
     return ModelDescription(
-        recipe.model, recipe.data.tokenizer, recipe.data.template, files, to_mapping(recipe)
+        recipe.model,
+        recipe.data.tokenizer,
+        recipe.data.template,
+        files,
+        to_mapping(recipe),
+        adapter,
     )
 
 
@@ -224,9 +231,13 @@ def _begin(
             host_count=jax.process_count(),
         )
     )
+    origin, frozen = recipe.train.initial_checkpoint, {}
+    if recipe.lora.rank:
+        frozen = load_parameters(origin, recipe.model, mesh, recipe.compute.dtype)
     if checkpoints.latest_step is not None:
         wanted = abstract_state(recipe, optimizer, mesh)
         state, data = checkpoints.restore(checkpoints.latest_step, wanted)
+        state = state._replace(frozen=frozen)
         if data["rows"] != len(rows):
             raise InputError(
                 f"{','.join(recipe.data.train)}: gives {len(rows)} rows, but gave {data['rows']} "
@@ -234,13 +245,11 @@ def _begin(
             )
         batches.set_state(data["iterator"])
         return state, batches
-    if recipe.train.initial_checkpoint:
-        parameters = load_parameters(
-            recipe.train.initial_checkpoint, recipe.model, mesh, parameter_dtype(recipe)
-        )
+    if origin and not recipe.lora.rank:
+        parameters = load_parameters(origin, recipe.model, mesh, parameter_dtype(recipe))
     else:
         parameters = initial_parameters(recipe, mesh)
-    return initial_state(parameters, recipe, optimizer, mesh), batches
+    return initial_state(parameters, recipe, optimizer, mesh, frozen), batches
 
 
 def _place(batch: Row, mesh: Mesh) -> Batch:

@@ -1,6 +1,5 @@
 """launch.convert on every family: what goes in comes out, bit for bit."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -16,13 +15,14 @@ from launch.convert import export_model, import_model
 from ocijax.errors import InputError
 from ocijax.hugging_face.folder import read_model_config
 from ocijax.hugging_face.weights import differing_tensors, load_weights, model_tensors
+from ocijax.model.parameters import parameter_table
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.template import LLAMA2, chat_template
 from ocijax.train.checkpoint import load_description, load_model
 from tests.golden.families import VARIANTS
 from tests.hugging_face.conftest import family_tensors, read_file, read_tensors, write_file
+from tests.live import needs_transformers
 
-WITHOUT_TRANSFORMERS = not all(map(importlib.util.find_spec, ("torch", "transformers")))
 LARGE, SMALL = 10**9, 20_000
 """Bytes of a shard: of the tiny models one, or several."""
 
@@ -61,7 +61,7 @@ def test_an_index_names_the_file_of_every_tensor(make_folder, tmp_path):
         assert len(held) == 1 or sum(len(entry["data"]) for entry in held.values()) <= SMALL
 
 
-@pytest.mark.skipif(WITHOUT_TRANSFORMERS, reason="torch or transformers is absent")
+@needs_transformers
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_transformers_finds_every_key_and_no_other(make_folder, tmp_path, variant):
     import torch
@@ -79,7 +79,7 @@ def test_transformers_finds_every_key_and_no_other(make_folder, tmp_path, varian
         )
 
 
-@pytest.mark.skipif(WITHOUT_TRANSFORMERS, reason="torch or transformers is absent")
+@needs_transformers
 def test_transformers_finds_tokenizer_template_and_end_of_answers(make_folder, tmp_path):
     from transformers import AutoTokenizer, GenerationConfig
 
@@ -205,7 +205,9 @@ def test_verifying_finds_one_changed_bit(make_folder, mesh):
         byte = file.read(1)[0]
         file.seek(tensor.start + 5)
         file.write(bytes([byte ^ 1]))
-    assert list(differing_tensors(parameters, config, model_tensors(source, config))) == [name]
+    assert list(
+        differing_tensors(parameters, parameter_table(config), model_tensors(source, config))
+    ) == [name]
 
 
 def test_what_was_written_is_counted_and_verified(make_folder, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ocijax.model.decoder import ComputeConfig
+from ocijax.model.lora import LoraConfig
 from ocijax.model.parameters import Parameters
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.config import DataConfig, Recipe, TrainConfig
@@ -21,6 +22,7 @@ from ocijax.train.step import (
     initial_state,
     make_train_step,
     state_shardings,
+    trained_table,
 )
 from tests.train.conftest import MODEL, random_batch
 
@@ -31,6 +33,9 @@ RECIPE = Recipe(
     TrainConfig(batch_size=8, learning_rate=1e-2, logits_chunk=16),
     ComputeConfig("float64" if jax.config.jax_enable_x64 else "float32", "none"),
 )
+ADAPTER = replace(
+    RECIPE, train=replace(RECIPE.train, initial_checkpoint="none"), lora=LoraConfig(rank=4)
+)
 # Two key and value heads: the last mesh holds them whole.
 MESHES = {
     "one device": (MeshConfig(1, 1, 1), 1),
@@ -40,12 +45,16 @@ MESHES = {
 }
 
 
-def run(mesh: Mesh, micro_batches: int, parameters: Parameters) -> dict[str, object]:
+def run(
+    recipe: Recipe, mesh: Mesh, micro_batches: int, parameters: Parameters, frozen: Parameters
+) -> dict[str, object]:
     """The losses on one mesh, how often the step was compiled, and what every device holds."""
-    recipe = replace(RECIPE, train=replace(RECIPE.train, micro_batches=micro_batches))
-    optimizer = make_optimizer(recipe.train, recipe.model, STEPS)
-    parameters = jax.device_put(parameters, state_shardings(recipe, optimizer, mesh).parameters)
-    state = initial_state(parameters, recipe, optimizer, mesh)
+    recipe = replace(recipe, train=replace(recipe.train, micro_batches=micro_batches))
+    optimizer = make_optimizer(recipe.train, trained_table(recipe), STEPS)
+    shardings = state_shardings(recipe, optimizer, mesh)
+    parameters = jax.device_put(parameters, shardings.parameters)
+    frozen = jax.device_put(frozen, shardings.frozen)
+    state = initial_state(parameters, recipe, optimizer, mesh, frozen)
     step = make_train_step(recipe, optimizer, mesh)
     losses = []
     for seed in range(STEPS):
@@ -64,9 +73,17 @@ def main() -> None:
     }
     parameters = jax.device_get(initial_parameters(RECIPE, meshes["one device"]))
     spread = jax.device_get(initial_parameters(RECIPE, meshes["data, fsdp and tensor"]))
-    runs = {name: run(meshes[name], parts, parameters) for name, (_, parts) in MESHES.items()}
+    runs = {
+        name: run(RECIPE, meshes[name], parts, parameters, {})
+        for name, (_, parts) in MESHES.items()
+    }
+    adapter = jax.device_get(initial_parameters(ADAPTER, meshes["one device"]))
+    adapters = {
+        name: run(ADAPTER, meshes[name], parts, adapter, parameters)
+        for name, (_, parts) in MESHES.items()
+    }
     same = all(np.array_equal(spread[path], array) for path, array in parameters.items())
-    print(json.dumps({"runs": runs, "same initial parameters": same}))
+    print(json.dumps({"runs": runs, "adapters": adapters, "same initial parameters": same}))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,12 @@ from ocijax.train.checkpoint import (
     save_model,
 )
 from ocijax.train.optimizer import make_optimizer
-from ocijax.train.step import abstract_state, initial_parameters, initial_state
+from ocijax.train.step import (
+    abstract_state,
+    initial_parameters,
+    initial_state,
+    trained_table,
+)
 from tests.train.conftest import MODEL
 
 
@@ -31,7 +36,7 @@ def mesh():
 
 @pytest.fixture(scope="module")
 def optimizer(recipe):
-    return make_optimizer(recipe.train, recipe.model, 1)
+    return make_optimizer(recipe.train, trained_table(recipe), 1)
 
 
 @pytest.fixture(scope="module")

@@ -27,10 +27,11 @@ def printed(request):
     return json.loads(child.stdout), tolerance
 
 
-def test_three_meshes_of_eight_devices_give_the_losses_of_one(printed):
-    runs, tolerance = printed[0]["runs"], printed[1]
+@pytest.mark.parametrize("trained", ["runs", "adapters"])
+def test_three_meshes_of_eight_devices_give_the_losses_of_one(printed, trained):
+    runs, tolerance = printed[0][trained], printed[1]
     alone = runs["one device"]["losses"]
-    assert alone[-1] < alone[0] - 0.5, "it learns, so the updates count"
+    assert alone[-1] < alone[0] - (0.5 if trained == "runs" else 0.1), "the updates count"
     assert len(runs) == 4
     for name, run in runs.items():
         np.testing.assert_allclose(run["losses"], alone, rtol=tolerance, err_msg=name)

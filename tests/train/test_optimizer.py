@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from ocijax.model.parameters import init_parameters
+from ocijax.model.parameters import init_parameters, parameter_table
 from ocijax.train.config import TrainConfig
 from ocijax.train.optimizer import learning_rate_schedule, make_optimizer
 from tests.train.conftest import MODEL
@@ -23,7 +23,7 @@ def parameters():
 
 def update(parameters, gradient, **settings):
     """Parameters and optimizer state after the first of ten steps."""
-    optimizer = make_optimizer(TrainConfig(**settings), BIASED, 10)
+    optimizer = make_optimizer(TrainConfig(**settings), parameter_table(BIASED), 10)
 
     @jax.jit
     def step(parameters, gradient):

@@ -9,7 +9,12 @@ from ocijax.errors import InputError
 from ocijax.model.config import ModelConfig
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.optimizer import make_optimizer
-from ocijax.train.step import initial_parameters, initial_state, make_train_step
+from ocijax.train.step import (
+    initial_parameters,
+    initial_state,
+    make_train_step,
+    trained_table,
+)
 from tests.train.conftest import random_batch
 
 
@@ -23,7 +28,7 @@ def begin(recipe, mesh):
     """Gives the first state of a recipe, and its step."""
 
     def make(recipe=recipe):
-        optimizer = make_optimizer(recipe.train, recipe.model, recipe.train.steps)
+        optimizer = make_optimizer(recipe.train, trained_table(recipe), recipe.train.steps)
         state = initial_state(initial_parameters(recipe, mesh), recipe, optimizer, mesh)
         return state, make_train_step(recipe, optimizer, mesh)
 
@@ -101,7 +106,7 @@ def test_pairs_are_counted_within_a_sliding_window(recipe, begin, batch):
 def test_a_batch_that_does_not_divide_is_refused(recipe, mesh):
     recipe = replace(recipe, train=replace(recipe.train, batch_size=6, micro_batches=2))
     mesh = jax.sharding.AbstractMesh((2, 2, 1), mesh.axis_names, axis_types=tuple(mesh.axis_types))
-    optimizer = make_optimizer(recipe.train, recipe.model, 1)
+    optimizer = make_optimizer(recipe.train, trained_table(recipe), 1)
     message = "batch_size (6) must be a multiple of micro_batches (2) times the 4 devices"
     with pytest.raises(InputError, match=re.escape(message)):
         make_train_step(recipe, optimizer, mesh)
@@ -112,5 +117,7 @@ def test_a_mesh_that_does_not_divide_the_model_is_refused_by_name(recipe):
         (1, 1, 8), ("data", "fsdp", "tensor"), axis_types=(jax.sharding.AxisType.Auto,) * 3
     )
     small = ModelConfig(**{**vars(recipe.model), "vocab_size": 352, "num_attention_heads": 4})
+    recipe = replace(recipe, model=small)
+    optimizer = make_optimizer(recipe.train, trained_table(recipe), 1)
     with pytest.raises(InputError, match="mesh axis tensor of 8 devices does not divide the 4"):
-        make_train_step(replace(recipe, model=small), make_optimizer(recipe.train, small, 1), mesh)
+        make_train_step(recipe, optimizer, mesh)
