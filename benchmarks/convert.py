@@ -4,11 +4,11 @@
 
 The folder, random weights in bfloat16 in shards of 5 GB, is made first. It, its copy and the
 checkpoint each take as much room as the model, and are removed at the end. Copy and import begin
-with files that the system does not hold in memory, and end with files that are on the disk.
+with files that the system does not hold in memory, and end with files that are on the disk. Before
+each, memory is touched once: a virtual machine's is slow to come, for whichever wants it first.
 """
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -36,6 +37,7 @@ from ocijax.vocabulary import train_vocabulary
 SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
 FOLDER = flags.DEFINE_string("folder", None, "Where to work; by default a temporary folder.")
 
+T = TypeVar("T")
 BFLOAT16 = np.dtype(jnp.bfloat16)
 DRAWN = 2**24
 """Values drawn at random; tensors repeat them."""
@@ -69,19 +71,31 @@ def forget(folder: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def seconds(source: Path, action: Callable[[], None]) -> float:
-    """How long something takes until what it wrote is on the disk."""
+def touch_memory() -> None:
+    """Writes to most of the memory that is free, in a process of its own."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    code = f"import numpy; numpy.ones({int(0.8 * free)}, numpy.uint8)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def timed(source: Path, action: Callable[[], T]) -> tuple[float, T]:
+    """How many seconds something takes until what it wrote is on the disk, and what it returns."""
     forget(source)
+    touch_memory()
     start = time.perf_counter()
-    action()
+    result = action()
     os.sync()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, result
 
 
-def import_folder(source: Path, target: Path) -> None:
-    """Runs the program, whose memory is then that of this process's largest child."""
+def import_folder(source: Path, target: Path) -> int:
+    """Runs the program; returns the most memory that it held, in bytes."""
     flags = [f"--from_hf={source}", f"--to={target}", "--template=llama-2"]
-    subprocess.run([sys.executable, "-m", "launch.convert", *flags], check=True)
+    program = subprocess.Popen([sys.executable, "-m", "launch.convert", *flags])
+    _, status, usage = os.wait4(program.pid, 0)
+    if status:
+        raise RuntimeError("launch.convert failed")
+    return usage.ru_maxrss * 1024
 
 
 def main() -> None:
@@ -92,10 +106,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=FOLDER.value) as work:
         source, copy = Path(work, "source"), Path(work, "copy")
         write_model(source, config)
-        copied = seconds(source, lambda: shutil.copytree(source, copy))
+        copied, _ = timed(source, lambda: shutil.copytree(source, copy))
         shutil.rmtree(copy)
-        imported = seconds(source, lambda: import_folder(source, Path(work, "checkpoint")))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+        imported, peak = timed(source, lambda: import_folder(source, Path(work, "checkpoint")))
     print(f"shape {SHAPE.value}: {size:,} bytes, {largest:,} in the largest stacked tensor")
     print(f"{'':16}{'seconds':>10}{'GB/s':>8}{'ratio':>8}")
     for name, time_taken in (("plain copy", copied), ("import", imported)):

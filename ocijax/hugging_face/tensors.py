@@ -55,17 +55,29 @@ class StoredTensor:
         """Size of its data."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def read(self) -> np.ndarray:
-        """Its values, in memory of their own.
+    def read(self, memory: np.ndarray | None = None) -> np.ndarray:
+        """Its values.
+
+        Args:
+          memory: bytes, at least ``nbytes`` of them, that shall hold them; by default new ones,
+            which the system has to clear first.
 
         Raises:
           InputError: the file cannot be read.
         """
+        content = np.empty(self.nbytes, np.uint8) if memory is None else memory[: self.nbytes]
+        reached = 0
         try:
-            content = np.fromfile(self.file, np.uint8, self.nbytes, offset=self.start)
+            with open(self.file, "rb", buffering=0) as file:
+                file.seek(self.start)
+                # The system reads two gigabytes at most at once.
+                while reached < self.nbytes and (more := file.readinto(content[reached:])):
+                    reached += more
+                # Read once only, it would keep memory from what is written next.
+                os.posix_fadvise(file.fileno(), self.start, self.nbytes, os.POSIX_FADV_DONTNEED)
         except OSError as error:
             raise InputError(f"{self.file}: cannot be read: {error.strerror}") from error
-        if content.size != self.nbytes:
+        if reached < self.nbytes:
             raise InputError(f"{self.file}: {self.name} ends early; get the file anew")
         return content.view(self.dtype).reshape(self.shape)
 

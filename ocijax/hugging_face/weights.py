@@ -38,9 +38,11 @@ SHARD_BYTES = 5_000_000_000
 _HEAD = "lm_head.weight"
 _BUFFER = ".rotary_emb.inv_freq"
 """End of the name of tensors that old files hold and that follow from the config."""
-_READERS = min(4, os.cpu_count() or 1)
+_READERS = min(4, 1 + (os.cpu_count() or 1))
 _ALIGNMENT = 64
 """Bytes."""
+_CHUNK = 2**18
+"""Values looked at together, which the processor's cache holds."""
 _BLOCK = 128
 """Columns transposed at once: what they touch stays in the processor's cache."""
 
@@ -216,9 +218,13 @@ def _read_stack(
 ) -> np.ndarray:
     """A parameter from its layers' tensors, as one array on the host."""
     stack = _aligned(spec.shape, _bits(dtype))
+    most = max(tensor.nbytes for tensor in tensors)
+    memories = [np.empty(most, np.uint8) for _ in tensors[:_READERS]]
 
     def read(layer: np.ndarray, tensor: StoredTensor) -> int:
-        _copy(spec, from_hugging_face(spec, _finite_bits(tensor, dtype)), layer)
+        memory = memories.pop()
+        _copy(spec, from_hugging_face(spec, _finite_bits(tensor, memory, dtype)), layer)
+        memories.append(memory)
         return tensor.nbytes
 
     # Not a sum at the end: whoever observes wants to see it grow.
@@ -245,10 +251,10 @@ def _check_tied(head: StoredTensor, found: Mapping[str, StoredTensor]) -> None:
         )
 
 
-def _finite_bits(tensor: StoredTensor, dtype: np.dtype) -> np.ndarray:
-    """A tensor's values in this dtype, as the unsigned integers of their bits."""
+def _finite_bits(tensor: StoredTensor, memory: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A tensor's values in this dtype, as the unsigned integers of their bits, in ``memory``."""
     with np.errstate(over="ignore"):
-        values = np.asarray(tensor.read(), dtype)
+        values = np.asarray(tensor.read(memory), dtype)
     if not _finite(values):
         raise InputError(f"{tensor.file}: {tensor.name} has values that are not finite in {dtype}")
     return values.view(_bits(dtype))
@@ -256,9 +262,10 @@ def _finite_bits(tensor: StoredTensor, dtype: np.dtype) -> np.ndarray:
 
 def _finite(values: np.ndarray) -> bool:
     """Whether no exponent is all ones; by bits, many times faster than by value in bfloat16."""
-    bits = values.view(_bits(values.dtype))
-    infinity = np.array(np.inf, values.dtype).view(bits.dtype)
-    return not bits.size or bool((bits << 1).max() < infinity << 1)
+    bits = values.reshape(-1).view(_bits(values.dtype))
+    infinity = np.array(np.inf, values.dtype).view(bits.dtype) << 1
+    parts = (bits[start : start + _CHUNK] for start in range(0, bits.size, _CHUNK))
+    return all((part << 1).max() < infinity for part in parts)
 
 
 def _bits(dtype: np.dtype) -> np.dtype:

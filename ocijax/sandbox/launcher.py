@@ -219,8 +219,8 @@ def _become_candidate(settings, status, jobs, proc, number, begun) -> None:
     os.setsid()
     content, *streams = _take(jobs, number)
     os.eventfd_write(begun, 1)
-    job = marshal.loads(read_frame(content))
     try:
+        job = marshal.loads(read_frame(content))
         if settings["isolation"] == "namespaces":
             if job["scratch_bytes"] != settings["scratch_bytes"]:
                 confinement.resize_scratch(job["scratch_bytes"])
@@ -238,6 +238,9 @@ def _become_candidate(settings, status, jobs, proc, number, begun) -> None:
             confinement.set_use_limits(cpu_seconds, file_bytes, processes + settings["others"])
         if settings["landlock"]:
             landlock.restrict(settings["landlock"])
+    except MemoryError:
+        _tell(status, "oversize 0")
+        os._exit(1)
     except OSError as error:
         _refuse(status, error)
     for target, descriptor in enumerate(streams):

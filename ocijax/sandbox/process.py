@@ -27,9 +27,9 @@ _CHUNK = 1 << 18
 _LEAST_WAIT = 0.01
 _PROCESS_CLOCK = 2  # CPUCLOCK_SCHED of the kernel, of a whole process
 
-Cause = Literal["exit", "signal", "memory", "timeout", "output", "garbled", "done"]
+Cause = Literal["exit", "signal", "memory", "timeout", "output", "garbled", "done", "oversize"]
 
-_OWN_ENDINGS: tuple[Cause, ...] = ("memory", "exit", "signal")
+_OWN_ENDINGS: tuple[Cause, ...] = ("oversize", "memory", "exit", "signal")
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,10 @@ class Ending:
     """How a process ended.
 
     Attributes:
-      cause: ``exit`` and ``signal`` of its own accord; the others are why we stopped it: it and
-        those it forked held too much memory, its time was up, it printed too much, it wrote what
-        is no frame, nothing more was wanted.
+      cause: ``exit`` and ``signal`` of its own accord; ``oversize`` where the job did not fit into
+        its memory, and never began; the others are why we stopped it: it and those it forked held
+        too much memory, its time was up, it printed too much, it wrote what is no frame, nothing
+        more was wanted.
       number: exit status or signal.
       stdout: what was printed, and ``stderr``.
       stderr: see ``stdout``.

@@ -34,6 +34,8 @@ def end_status(ending: Ending, success: Status = "ok") -> Status:
         return "error" if ending.number else success
     if ending.cause == "signal":
         return "timeout" if ending.number == signal.SIGXCPU else "killed"
+    if ending.cause == "oversize":
+        return "refused"
     return ending.cause if ending.cause in ("timeout", "output", "memory") else "error"
 
 
@@ -54,5 +56,6 @@ def end_text(ending: Ending) -> str:
         "output": "the program printed too much",
         "memory": "the program and the processes it started used up their memory",
         "garbled": GARBLED,
+        "oversize": "the program was not run: it, its input and its files exceed its memory",
         "done": "the program was given up",
     }[ending.cause]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Status = Literal["ok", "error", "timeout", "memory", "output", "killed"]
+Status = Literal["ok", "error", "timeout", "memory", "output", "killed", "refused"]
 
 Stage = Literal["compile", "run"]
 
@@ -39,8 +39,9 @@ class ExecutionResult:
 
     Attributes:
       status: ``ok`` (exit 0), ``error`` (uncaught exception or other exit status), ``timeout``,
-        ``memory``, ``output`` (printed too much), ``killed`` (by a signal). That the host refuses
-        to isolate it is no result but a `SandboxError`: it says nothing about the program.
+        ``memory``, ``output`` (printed too much), ``killed`` (by a signal), ``refused`` (never run:
+        the program, its input and its files do not fit into its memory). That the host does not
+        isolate it is no result but a `SandboxError`: it says nothing about the program.
       stdout: head and tail of what was printed, undecodable bytes escaped.
       stderr: likewise; the traceback is here.
       exit_code: of the process, ``None`` where a signal ended it, or where it is a session's and

@@ -135,7 +135,7 @@ class Sandbox:
         return ExecutionResult(
             status=script.status(ending),
             stdout=ending.stdout,
-            stderr=ending.stderr,
+            stderr=end_text(ending) if ending.cause == "oversize" else ending.stderr,
             exit_code=ending.number if ending.cause == "exit" else None,
             signal=ending.number if ending.cause == "signal" else None,
             wall_seconds=ending.seconds - script.compile_seconds,

@@ -43,7 +43,9 @@ from ocijax.tokenizer import Tokenizer, load_tokenizer, tokenizer_file
 from ocijax.train.step import TrainState
 
 _WRITTEN_AT_ONCE = 2**30
-"""Bytes that saving a model alone may hold beside it."""
+"""Bytes that saving a model alone may hold beside it, or those of its largest array."""
+_CHUNK_BYTES = 2**26
+"""Of an array, in a file; so many are copied at once."""
 
 
 class LoadedModel(NamedTuple):
@@ -170,8 +172,13 @@ def save_model(directory: str | Path, parameters: Parameters, model: ModelDescri
     context = _context()
     # Compression takes several times as long as the rest, and saves little of a trained model.
     context.array.saving.use_compression = False
-    context.memory.write_concurrent_bytes = _WRITTEN_AT_ONCE
-    context.memory.transfer_concurrent_bytes = _WRITTEN_AT_ONCE
+    # Gathered in common files, arrays are first copied, at half the speed.
+    context.array.saving.use_ocdbt = False
+    context.array.saving.storage_options.chunk_byte_size = _CHUNK_BYTES
+    # Orbax fails where this is not more than every single array.
+    most = max(_WRITTEN_AT_ONCE, *(array.nbytes + 1 for array in parameters.values()))
+    context.memory.write_concurrent_bytes = most
+    context.memory.transfer_concurrent_bytes = most
     with context:
         ocp.save_checkpointables(
             Path(directory).absolute(), {"params": parameters, **_description_parts(model)}

@@ -42,6 +42,19 @@ def test_a_syntax_error_is_shown_with_its_line(runner):
 
 
 @pytest.mark.parametrize(
+    ("program", "files"),
+    [("print(1)\n" * (25 << 20), {}), ("print(1)", {"data": bytes(200 << 20)})],
+    ids=["program", "file"],
+)
+def test_what_does_not_fit_into_its_memory_is_not_run(runner, program, files):
+    small = runner.another(limits=Limits(memory_bytes=160 << 20))
+    result = small.run(program, files=files)
+    assert (result.status, result.stdout) == ("refused", "")
+    assert "exceed its memory" in result.stderr
+    assert small.run("print(1)").stdout == "1\n"
+
+
+@pytest.mark.parametrize(
     ("program", "code", "stderr"),
     [
         ("import sys; sys.exit(0)", 0, ""),

@@ -100,6 +100,13 @@ def test_a_model_saved_alone_loads(tmp_path, state, model):
     jax.tree.map(np.testing.assert_array_equal, parameters, state.parameters)
 
 
+def test_an_array_larger_than_what_is_written_at_once_is_saved(tmp_path, state, model, monkeypatch):
+    monkeypatch.setattr("ocijax.train.checkpoint._WRITTEN_AT_ONCE", 1)
+    save_model(tmp_path / "model", state.parameters, model)
+    parameters = load_model(tmp_path / "model").parameters
+    jax.tree.map(np.testing.assert_array_equal, parameters, state.parameters)
+
+
 def test_an_unfinished_checkpoint_is_passed_over(tmp_path, state, model):
     (tmp_path / "checkpoints" / "7.orbax-checkpoint-tmp" / "params").mkdir(parents=True)
     with pytest.raises(InputError, match="holds no complete checkpoint"):
