@@ -104,7 +104,7 @@ def main() -> None:
     model = SHAPES[SHAPE.value]
     device = jax.local_devices()[0]
     dtype = "float32" if device.platform == "cpu" else "bfloat16"
-    compute = ComputeConfig(dtype, remat="none", scan_layers=False)
+    compute = ComputeConfig(dtype, scan_layers=False)
     parameters = jax.jit(lambda key: init_parameters(model, key, dtype))(jax.random.key(0))
     random = np.random.default_rng(0)
     shape = (ROWS.value, PROMPT.value)

@@ -1,18 +1,21 @@
 """Training speed on this machine's devices, beside Hugging Face transformers in the same run.
 
     python -m benchmarks.train --shape=tiny
-    python -m benchmarks.train --shape=1.3b --rows=8 --length=4096 --remat=none
+    python -m benchmarks.train --shape=1.3b --rows=8 --length=4096 --remat=none --noscan_layers
 
 Prints tokens/s, padding not counted, and MFU (see `ocijax.train.flops`) of our step on rows of one
 segment and on rows packed with conversations of realistic lengths. The peer runs where torch and
-transformers are installed; they are no dependencies of ours.
+transformers are installed, with Liger's kernels where those are; they are no dependencies of ours.
+It steps its optimizer as often as ours, its rows in as many parts as are fastest for it.
 """
 
+import dataclasses
 import importlib.util
 import json
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import jax
 import numpy as np
@@ -23,6 +26,8 @@ from ocijax.data.example import Example
 from ocijax.data.packing import pack
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
+from ocijax.model.lora import LoraConfig
+from ocijax.model.remat import Remat
 from ocijax.program import run
 from ocijax.sharding import make_mesh
 from ocijax.train.config import DataConfig, Recipe, TrainConfig
@@ -41,8 +46,14 @@ SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
 ROWS = flags.DEFINE_integer("rows", 8, "Rows a step.")
 LENGTH = flags.DEFINE_integer("length", 1024, "Tokens of a row.")
 STEPS = flags.DEFINE_integer("steps", 5, "Steps timed, after two that warm up.")
-REMAT = flags.DEFINE_enum("remat", "none", ["none", "full"], "What the backward recomputes.")
+PARTS = flags.DEFINE_integer("micro_batches", 1, "Parts that the rows are run in.")
+REMAT = flags.DEFINE_enum("remat", "none", get_args(Remat), "What the backward computes again.")
 SCAN = flags.DEFINE_bool("scan_layers", True, "Run the layers by a scan, or unrolled.")
+CHUNK = flags.DEFINE_integer("logits_chunk", 0, "Positions of a row at once; 0: a quarter of it.")
+RANK = flags.DEFINE_integer("lora_rank", 0, "Train an adapter of that rank; 0: all parameters.")
+PEER = flags.DEFINE_bool("peer", True, "Run the peer too.")
+PEER_PARTS = flags.DEFINE_integer("peer_micro_batches", 1, "Parts that the peer runs its rows in.")
+PEER_REMAT = flags.DEFINE_bool("peer_checkpointing", False, "Have the peer recompute its layers.")
 
 
 def random_batch(model: ModelConfig, rows: int, length: int, packed: bool) -> Batch:
@@ -69,12 +80,24 @@ def measure(model: ModelConfig, packed: bool) -> tuple[float, float, float]:
     recipe = Recipe(
         model=model,
         data=DataConfig(("random",), "random", "deepseek-coder", length=LENGTH.value),
-        train=TrainConfig(batch_size=ROWS.value, steps=100, logits_chunk=LENGTH.value // 4),
-        compute=ComputeConfig(dtype, REMAT.value, SCAN.value),
+        train=TrainConfig(
+            batch_size=ROWS.value,
+            micro_batches=PARTS.value,
+            steps=100,
+            remat=REMAT.value,
+            logits_chunk=CHUNK.value or LENGTH.value // 4,
+            initial_checkpoint="none" if RANK.value else "",
+        ),
+        compute=ComputeConfig(dtype, scan_layers=SCAN.value),
+        lora=LoraConfig(RANK.value),
     )
     mesh = make_mesh(recipe.mesh)
     optimizer = make_optimizer(recipe.train, trained_table(recipe), recipe.train.steps)
-    state = initial_state(initial_parameters(recipe, mesh), recipe, optimizer, mesh)
+    frozen = None
+    if RANK.value:
+        whole = dataclasses.replace(recipe, lora=LoraConfig())
+        frozen = jax.tree.map(lambda array: array.astype(dtype), initial_parameters(whole, mesh))
+    state = initial_state(initial_parameters(recipe, mesh), recipe, optimizer, mesh, frozen)
     step = make_train_step(recipe, optimizer, mesh)
     batch = jax.device_put(
         random_batch(model, ROWS.value, LENGTH.value, packed), batch_sharding(mesh)
@@ -85,16 +108,19 @@ def measure(model: ModelConfig, packed: bool) -> tuple[float, float, float]:
         state, metrics = step(state, batch)
         metrics = jax.device_get(metrics)
         seconds.append(time.perf_counter() - start)
-    operations = training_flops(model, float(metrics["tokens"]), float(metrics["attended"]))
+    adapter = sum(spec.size for spec in trained_table(recipe).values()) if RANK.value else 0
+    counts = float(metrics["tokens"]), float(metrics["attended"])
+    operations = training_flops(model, *counts, adapter)
     return float(np.median(seconds[2:])), float(metrics["tokens"]), operations
 
 
 def peer_seconds() -> float | None:
     """Median seconds of transformers' step at the same shape, or ``None`` where it is absent."""
-    if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
+    if not PEER.value or not all(map(importlib.util.find_spec, ("torch", "transformers"))):
         return None
     names = ("shape", "rows", "length", "steps")
     command = [f"--{name}={flags.FLAGS[name].value}" for name in names]
+    command += [f"--micro_batches={PEER_PARTS.value}", f"--checkpointing={PEER_REMAT.value}"]
     result = subprocess.run(
         [sys.executable, "-m", "benchmarks.transformers_train", *command],
         stdout=subprocess.PIPE,
@@ -109,12 +135,14 @@ def main() -> None:
     theirs = peer_seconds()
     device = jax.devices()[0]
     print(f"{jax.device_count()} x {device.device_kind}, shape {SHAPE.value}, ", end="")
-    print(f"{ROWS.value} rows of {LENGTH.value}, remat {REMAT.value}")
+    layers = "scanned" if SCAN.value else "unrolled"
+    print(f"{ROWS.value} rows of {LENGTH.value} in {PARTS.value} parts, ", end="")
+    print(f"remat {REMAT.value}, layers {layers}, adapter rank {RANK.value}")
     peak = peak_flops(device.device_kind, "bfloat16")
     tokens = ROWS.value * LENGTH.value
     print(f"{'':32}{'tokens/s':>12}{'MFU':>8}{'ratio':>8}")
     if theirs is None:
-        print(f"{'transformers':32}{'not installed':>12}")
+        print(f"{'transformers':32}{'not run':>12}")
     else:
         print(f"{'transformers, one segment a row':32}{tokens / theirs:12,.0f}{'':8}{1:8.2f}")
     for name, packed in (("ocijax, one segment a row", False), ("ocijax, packed rows", True)):

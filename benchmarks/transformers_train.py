@@ -4,6 +4,7 @@ Run by `benchmarks.train` in a process of its own, so that neither holds the oth
 hold one segment: transformers' own attention does not keep packed conversations apart.
 """
 
+import importlib.util
 import json
 import time
 
@@ -17,6 +18,8 @@ SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
 ROWS = flags.DEFINE_integer("rows", 8, "Rows a step.")
 LENGTH = flags.DEFINE_integer("length", 1024, "Tokens of a row.")
 STEPS = flags.DEFINE_integer("steps", 5, "Steps timed, after two that warm up.")
+PARTS = flags.DEFINE_integer("micro_batches", 1, "Parts that the rows are run in.")
+CHECKPOINTING = flags.DEFINE_bool("checkpointing", False, "Compute each layer again.")
 
 
 def main(_) -> None:
@@ -35,16 +38,23 @@ def main(_) -> None:
         max_position_embeddings=shape.max_position_embeddings,
         use_cache=False,
     )
+    if device == "cuda" and importlib.util.find_spec("liger_kernel"):
+        liger = importlib.import_module("liger_kernel.transformers")
+        liger.apply_liger_kernel_to_llama()
     with torch.device(device):
         model = LlamaForCausalLM._from_config(config, attn_implementation="sdpa")
+    model.train()
+    if CHECKPOINTING.value:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, fused=device == "cuda")
     tokens = torch.randint(0, shape.vocab_size, (ROWS.value, LENGTH.value), device=device)
     seconds = []
     for _ in range(STEPS.value + 2):
         start = time.perf_counter()
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            loss = model(input_ids=tokens, labels=tokens).loss
-        loss.backward()
+        for part in tokens.chunk(PARTS.value):
+            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+                loss = model(input_ids=part, labels=part).loss / PARTS.value
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -50,6 +50,7 @@ def get_config() -> ConfigDict:
                 "epsilon": 1e-8,
                 "weight_decay": 0.0,
                 "clip_norm": 1.0,
+                "remat": "full",
                 "logits_chunk": 512,
                 "log_every": 10,
                 "evaluate_every": 200,
@@ -58,7 +59,12 @@ def get_config() -> ConfigDict:
                 "initial_checkpoint": "",
                 "peak_flops": 0.0,
             },
-            "compute": {"dtype": "bfloat16", "remat": "full", "scan_layers": True},
+            "compute": {
+                "dtype": "bfloat16",
+                "attention": "auto",
+                "max_segments": 16,
+                "scan_layers": True,
+            },
             "mesh": {"data": 1, "fsdp": -1, "tensor": 1},
             "lora": {"rank": 0, "alpha": 32.0, "targets": ""},
         }

@@ -50,6 +50,7 @@ def get_config() -> ConfigDict:
                 "epsilon": 1e-8,
                 "weight_decay": 0.1,
                 "clip_norm": 1.0,
+                "remat": "none",
                 "logits_chunk": 256,
                 "log_every": 20,
                 "evaluate_every": 325,
@@ -58,7 +59,12 @@ def get_config() -> ConfigDict:
                 "initial_checkpoint": "",
                 "peak_flops": 0.0,
             },
-            "compute": {"dtype": "float32", "remat": "none", "scan_layers": False},
+            "compute": {
+                "dtype": "float32",
+                "attention": "auto",
+                "max_segments": 16,
+                "scan_layers": False,
+            },
             "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
             "lora": {"rank": 0, "alpha": 32.0, "targets": ""},
         }

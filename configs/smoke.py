@@ -48,6 +48,7 @@ def get_config() -> ConfigDict:
                 "epsilon": 1e-8,
                 "weight_decay": 0.0,
                 "clip_norm": 1.0,
+                "remat": "none",
                 "logits_chunk": 128,
                 "log_every": 5,
                 "evaluate_every": 25,
@@ -56,7 +57,12 @@ def get_config() -> ConfigDict:
                 "initial_checkpoint": "",
                 "peak_flops": 0.0,
             },
-            "compute": {"dtype": "float32", "remat": "none", "scan_layers": True},
+            "compute": {
+                "dtype": "float32",
+                "attention": "auto",
+                "max_segments": 16,
+                "scan_layers": True,
+            },
             "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
             "lora": {"rank": 0, "alpha": 32.0, "targets": ""},
         }

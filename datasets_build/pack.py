@@ -57,7 +57,7 @@ class PackSettings:
     policy: str = "all"
     holdout: float = 0.0
     seed: int = 0
-    max_segments: int = 0
+    max_segments: int = 16
 
     def __post_init__(self):
         """Raises InputError where a value is out of range."""
@@ -166,7 +166,7 @@ if __name__ == "__main__":
     flags.DEFINE_enum("policy", "all", list(POLICIES), "Which assistant turns are trained.")
     flags.DEFINE_float("holdout", 0.0, "Fraction of conversations kept for the evaluation loss.")
     flags.DEFINE_integer("seed", 0, "Of the order of packing, and of the hold-out.")
-    flags.DEFINE_integer("max_segments", 0, "Most conversations in a row; 0 for no limit.")
+    flags.DEFINE_integer("max_segments", 16, "Most conversations in a row; 0 for no limit.")
     flags.DEFINE_enum("repeated_user", "refuse", ["refuse", "merge"], "Two user turns in a row.")
     flags.DEFINE_bool("skip_malformed", False, "Report malformed rows and go on without them.")
     flags.DEFINE_string("output", None, "Folder to write; it must not exist.", required=True)

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ocijax.model.attention import masked_attention, packed_mask
 from ocijax.model.config import ModelConfig
+from ocijax.model.packed_attention import Kernel, choose_kernel, packed_attention
 from ocijax.model.parameters import Parameters
+from ocijax.model.remat import GATE, KEY, OUTPUT, QUERY, UP, VALUE, Remat, named, rematerialised
 from ocijax.model.rotary import rotate
 from ocijax.sharding import constrain
 
@@ -30,12 +31,16 @@ class ComputeConfig:
 
     Attributes:
       dtype: dtype of activations and of the parameters in matrix products.
-      remat: ``none`` keeps every activation for the backward, ``full`` recomputes each layer.
+      attention: kernel for packed rows, see `ocijax.model.packed_attention`; ``auto``: the fastest
+        that the device has.
+      max_segments: most segments in a packed row; cuDNN's kernel takes longer the more are allowed,
+        and 16 fill rows of 4,096 tokens with conversations of usual lengths.
       scan_layers: run the layers by `jax.lax.scan` (compiles once) or unrolled.
     """
 
     dtype: Literal["bfloat16", "float32", "float64"] = "bfloat16"
-    remat: Literal["none", "full"] = "full"
+    attention: Kernel | Literal["auto"] = "auto"
+    max_segments: int = 16
     scan_layers: bool = True
 
 
@@ -106,9 +111,9 @@ class DecoderLayer(_Block):
     def mlp(self, hidden: jax.Array) -> jax.Array:
         """The MLP, ``[batch, length, hidden]`` to the same."""
         activation = ACTIVATIONS[self.config.hidden_act]
-        inner = self.linear("up", hidden)
+        inner = named(self.linear("up", hidden), UP)
         if self.config.gated_mlp:
-            inner = activation(self.linear("gate", hidden)) * inner
+            inner = activation(named(self.linear("gate", hidden), GATE)) * inner
         else:
             inner = activation(inner)
         return self.linear("down", constrain(inner, "batch", "length", "intermediate"))
@@ -124,8 +129,9 @@ class DecoderLayer(_Block):
             query, key = self.norm("query_norm", query), self.norm("key_norm", key)
         query, key = rotate(query, positions, config), rotate(key, positions, config)
         query = constrain(query, "batch", "length", "heads", "head_dim")
+        query, key, value = named(query, QUERY), named(key, KEY), named(value, VALUE)
         context, state = attend(index, query, key, value, state)
-        hidden = hidden + self.linear("output", context, inputs=2)
+        hidden = hidden + named(self.linear("output", context, inputs=2), OUTPUT)
         hidden = hidden + self.mlp(self.norm("mlp_norm", hidden))
         return constrain(hidden, "batch", "length", "width"), state
 
@@ -151,7 +157,11 @@ class Decoder(_Block):
         self.layers = DecoderLayer(config, compute, layers)
 
     def __call__(
-        self, tokens: jax.Array, positions: jax.Array, segment_ids: jax.Array
+        self,
+        tokens: jax.Array,
+        positions: jax.Array,
+        segment_ids: jax.Array,
+        remat: Remat = "none",
     ) -> jax.Array:
         """Final hidden states of packed rows, each segment seeing itself only.
 
@@ -159,21 +169,37 @@ class Decoder(_Block):
           tokens: ``[batch, length]`` int32.
           positions: ``[batch, length]`` int32, restarting at zero in each segment.
           segment_ids: ``[batch, length]`` int32, 0 for padding.
+          remat: what a backward pass computes again.
 
         Returns:
           ``[batch, length, hidden]`` in the compute dtype, after the final norm.
         """
-        mask = packed_mask(positions, segment_ids, self.config.sliding_window)
+        kernel = self.compute.attention
+        if kernel == "auto":
+            device = jax.devices()[0]
+            kernel = choose_kernel(self.config, self.compute.dtype, tokens.shape[1], device)
+        attention = packed_attention(
+            kernel,
+            positions,
+            segment_ids,
+            self.config.sliding_window,
+            self.compute.max_segments,
+        )
 
         def attend(index, query, key, value, state):
             del index
-            return masked_attention(query, key, value, mask), state
+            return attention(query, key, value), state
 
-        hidden, _ = self.run_layers(tokens, positions, attend, None)
+        hidden, _ = self.run_layers(tokens, positions, attend, None, remat)
         return hidden
 
     def run_layers(
-        self, tokens: jax.Array, positions: jax.Array, attend: Attend, state: Any
+        self,
+        tokens: jax.Array,
+        positions: jax.Array,
+        attend: Attend,
+        state: Any,
+        remat: Remat = "none",
     ) -> tuple[jax.Array, Any]:
         """All layers with the caller's attention; returns hidden states and the final state."""
         # Gathered over `fsdp` before the look-up: a look-up in a split table reshards its result.
@@ -187,8 +213,7 @@ class Decoder(_Block):
             index, layer = indexed_layer
             return layer(index, carry[0], positions, attend, carry[1]), None
 
-        if self.compute.remat == "full":
-            body = jax.checkpoint(body)
+        body = rematerialised(body, remat)
         indexed = (jnp.arange(self.config.num_hidden_layers), self.layers)
         carry = (hidden, state)
         if self.compute.scan_layers:

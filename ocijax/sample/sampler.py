@@ -1,6 +1,5 @@
 """The sampler: answers conversations with a model on this machine's devices."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -59,7 +58,7 @@ class Sampler:
       parameters: on the mesh, as `ocijax.train.checkpoint.load_model` gives them.
       tokenizer: the model's.
       template: the model's.
-      compute: how the forward runs; its ``remat`` is of no account here.
+      compute: how the forward runs.
       mesh: where the parameters are; the first device alone by default.
       max_batch: most conversations answered at once.
       decode_steps: tokens generated between two looks at stop strings.
@@ -84,7 +83,7 @@ class Sampler:
         observe: Callable[[int], None] = lambda finished: None,
     ):
         self._mesh = make_mesh(MeshConfig(), jax.local_devices()[:1]) if mesh is None else mesh
-        compute = dataclasses.replace(compute or ComputeConfig(), remat="none")
+        compute = compute or ComputeConfig()
         # Cast once, not at every dispatch; arrays of that dtype are not copied.
         self._parameters = {path: array.astype(compute.dtype) for path, array in parameters.items()}
         self._context = config.max_position_embeddings

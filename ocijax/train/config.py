@@ -11,6 +11,7 @@ from ocijax.data.weights import POLICIES
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
 from ocijax.model.lora import LoraConfig, adapted_weights
+from ocijax.model.remat import Remat
 from ocijax.sharding import MeshConfig
 
 
@@ -69,6 +70,8 @@ class TrainConfig:
       epsilon: AdamW's, added to the root of the second moment.
       weight_decay: decoupled, times the learning rate; norms and biases are not.
       clip_norm: gradients with a larger global norm are scaled down to it; 0: never.
+      remat: what the backward pass computes again instead of holding it, see
+        `ocijax.model.remat.Remat`.
       logits_chunk: positions of a row whose logits are held at once.
       log_every: steps between two reports.
       evaluate_every: steps between two evaluation losses; 0: at the end only.
@@ -90,6 +93,7 @@ class TrainConfig:
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     clip_norm: float = 1.0
+    remat: Remat = "full"
     logits_chunk: int = 512
     log_every: int = 10
     evaluate_every: int = 0
@@ -180,8 +184,9 @@ FREE_TO_CHANGE = frozenset(
         "config.mesh.data",
         "config.mesh.fsdp",
         "config.mesh.tensor",
-        "config.compute.remat",
+        "config.compute.attention",
         "config.compute.scan_layers",
+        "config.train.remat",
         "config.train.micro_batches",
         "config.train.logits_chunk",
         "config.train.log_every",

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from ocijax.model.decoder import Decoder
+from ocijax.model.remat import Remat
 from ocijax.sharding import constrain
 
 Batch = dict[str, jax.Array]
@@ -12,7 +13,9 @@ each segment; ``segment_ids`` int32, 0 for padding; ``loss_weights`` float32, th
 token as a target (the first of a segment has none)."""
 
 
-def batch_loss(decoder: Decoder, batch: Batch, chunk: int) -> tuple[jax.Array, jax.Array]:
+def batch_loss(
+    decoder: Decoder, batch: Batch, chunk: int, remat: Remat = "none"
+) -> tuple[jax.Array, jax.Array]:
     """Weighted negative log-likelihood of a batch, in nats, as a sum.
 
     Sums and counts are returned apart, so that rows, micro-batches and devices may be added up
@@ -22,11 +25,12 @@ def batch_loss(decoder: Decoder, batch: Batch, chunk: int) -> tuple[jax.Array, j
       decoder: the model.
       batch: packed rows; token ``i`` is predicted from the hidden state of token ``i - 1``.
       chunk: positions of each row whose logits are held at once.
+      remat: what the backward computes again of the layers.
 
     Returns:
       ``(sum of weights times negative log-likelihood, sum of weights)``, fp32 or wider.
     """
-    hidden = decoder(batch["tokens"], batch["positions"], batch["segment_ids"])
+    hidden = decoder(batch["tokens"], batch["positions"], batch["segment_ids"], remat)
     # Shifting the targets keeps the length; the last position predicts nothing.
     targets = jnp.roll(batch["tokens"], -1, axis=1)
     weights = jnp.roll(batch["loss_weights"], -1, axis=1).at[:, -1].set(0)

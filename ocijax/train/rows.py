@@ -52,6 +52,7 @@ def load_rows(recipe: Recipe) -> RowSets:
             length=data.length,
             policy=data.policy,
             seed=recipe.seed,
+            max_segments=recipe.compute.max_segments,
         )
         if not counts.examples:
             raise InputError(
@@ -81,6 +82,12 @@ def _packed(recipe: Recipe) -> RowSets:
                 f"{folder}: packed with {name} {rows.metadata[name]!r}, but config.data.{name} is "
                 f"{getattr(data, name)!r}; pack anew or change the config"
             )
+    segments = max(split["most_segments"] for split in rows.metadata["splits"].values())
+    if segments > recipe.compute.max_segments:
+        raise InputError(
+            f"{folder}: has rows of {segments} segments; raise config.compute.max_segments "
+            f"({recipe.compute.max_segments}) to that"
+        )
     if rows.metadata["tokenizer_sha256"] != digest(tokenizer_file(data.tokenizer)):
         raise InputError(
             f"{folder}: packed with another tokenizer than config.data.tokenizer={data.tokenizer};"

@@ -1,5 +1,6 @@
 """One training step: loss, gradient, update; a pure function, jitted with explicit shardings."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -9,8 +10,9 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ocijax.errors import InputError
-from ocijax.model.decoder import Decoder
+from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.lora import adapter_table, with_adapter
+from ocijax.model.packed_attention import check_kernel, choose_kernel
 from ocijax.model.parameters import (
     Parameters,
     ParameterSpec,
@@ -55,6 +57,20 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def parameter_dtype(recipe: Recipe) -> jnp.dtype:
     """Parameters and optimizer state are in fp32, or in the compute dtype where that is wider."""
     return jnp.promote_types(recipe.compute.dtype, jnp.float32)
+
+
+def compute_on(mesh: Mesh, recipe: Recipe) -> ComputeConfig:
+    """The recipe's, with the attention kernel that runs on the devices of this mesh.
+
+    Raises:
+      InputError: that asked for does not run there.
+    """
+    compute, device = recipe.compute, mesh.devices.flat[0]
+    shape = recipe.model, compute.dtype, recipe.data.length, device
+    if compute.attention == "auto":
+        return dataclasses.replace(compute, attention=choose_kernel(*shape))
+    check_kernel(compute.attention, *shape)
+    return compute
 
 
 def trained_table(recipe: Recipe) -> Mapping[str, ParameterSpec]:
@@ -149,13 +165,14 @@ def make_train_step(
             f"micro_batches ({parts}) times the {shards} devices along data and fsdp"
         )
     shardings = state_shardings(recipe, optimizer, mesh)
+    compute = compute_on(mesh, recipe)
 
     def loss_sum(
         parameters: Parameters, frozen: Parameters, batch: Batch
     ) -> tuple[jax.Array, jax.Array]:
         whole = whole_model(recipe, parameters, frozen)
-        decoder = Decoder(recipe.model, recipe.compute, whole)
-        return batch_loss(decoder, batch, recipe.train.logits_chunk)
+        decoder = Decoder(recipe.model, compute, whole)
+        return batch_loss(decoder, batch, recipe.train.logits_chunk, recipe.train.remat)
 
     def sums(parameters: Parameters, frozen: Parameters, batch: Batch):
         """Loss, weight and gradient sums of one micro-batch."""
@@ -212,11 +229,13 @@ def make_train_step(
 def make_evaluation_step(recipe: Recipe, mesh: Mesh) -> EvaluationStep:
     """The jitted ``(parameters, frozen, batch) -> (loss sum, weight sum)`` of `batch_loss`."""
 
+    compute = compute_on(mesh, recipe)
+
     def evaluate(
         parameters: Parameters, frozen: Parameters, batch: Batch
     ) -> tuple[jax.Array, jax.Array]:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            decoder = Decoder(recipe.model, recipe.compute, whole_model(recipe, parameters, frozen))
+            decoder = Decoder(recipe.model, compute, whole_model(recipe, parameters, frozen))
             return batch_loss(decoder, batch, recipe.train.logits_chunk)
 
     frozen = parameter_shardings(recipe.model, mesh) if recipe.lora.rank else {}

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import get_args
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from ocijax.model.attention import visible
 from ocijax.model.config import ModelConfig, RopeScaling
 from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import init_parameters
+from ocijax.model.remat import Remat
 from ocijax.train.loss import batch_loss
 from tests.train.conftest import random_batch
 
@@ -26,20 +28,21 @@ CONFIG = ModelConfig(
 )
 
 
-def loss_and_gradient(*compute):
+def loss_and_gradient(remat, scan_layers):
     batch = random_batch(2, 24, CONFIG.vocab_size)
     parameters = init_parameters(CONFIG, jax.random.key(0))
 
     def loss(parameters):
-        decoder = Decoder(CONFIG, ComputeConfig("float32", *compute), parameters)
-        return batch_loss(decoder, batch, chunk=8)[0]
+        compute = ComputeConfig("float32", scan_layers=scan_layers)
+        return batch_loss(Decoder(CONFIG, compute, parameters), batch, 8, remat)[0]
 
     return jax.jit(jax.value_and_grad(loss))(parameters)
 
 
-@pytest.mark.parametrize("compute", [("full", True), ("none", False)])
-def test_recomputing_and_unrolling_layers_change_neither_loss_nor_gradient(compute):
-    loss, gradient = loss_and_gradient(*compute)
+@pytest.mark.parametrize("scan_layers", [True, False])
+@pytest.mark.parametrize("remat", get_args(Remat))
+def test_recomputing_and_unrolling_layers_change_neither_loss_nor_gradient(remat, scan_layers):
+    loss, gradient = loss_and_gradient(remat, scan_layers)
     expected_loss, expected = loss_and_gradient("none", True)
     np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
     for path, leaf in expected.items():

@@ -33,7 +33,7 @@ from tests.golden.families import (
 from tests.live import needs_transformers
 
 ROW = 48
-COMPUTE = ComputeConfig("float32", "none")
+COMPUTE = ComputeConfig("float32")
 # Compiling takes longer than running by far.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 

@@ -24,7 +24,7 @@ CONFIG = ModelConfig(
     head_dim=8,
     max_position_embeddings=256,
 )
-COMPUTE = ComputeConfig(dtype="float32", remat="none", scan_layers=False)
+COMPUTE = ComputeConfig(dtype="float32", scan_layers=False)
 
 
 @pytest.fixture(scope="session")

@@ -61,12 +61,13 @@ def recipe(conversation_file: Path, tiny_tokenizer_file: Path) -> Recipe:
             batch_size=4,
             steps=12,
             learning_rate=1e-2,
+            remat="none",
             logits_chunk=32,
             log_every=3,
             checkpoint_every=5,
             evaluate_every=6,
         ),
-        ComputeConfig("float32", "none"),
+        ComputeConfig("float32"),
     )
 
 

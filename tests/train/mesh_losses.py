@@ -30,8 +30,8 @@ STEPS = 20
 RECIPE = Recipe(
     replace(MODEL, hidden_size=16, intermediate_size=32, vocab_size=64),
     DataConfig(("none",), "none", "none", length=32),
-    TrainConfig(batch_size=8, learning_rate=1e-2, logits_chunk=16),
-    ComputeConfig("float64" if jax.config.jax_enable_x64 else "float32", "none"),
+    TrainConfig(batch_size=8, learning_rate=1e-2, remat="none", logits_chunk=16),
+    ComputeConfig("float64" if jax.config.jax_enable_x64 else "float32"),
 )
 ADAPTER = replace(
     RECIPE, train=replace(RECIPE.train, initial_checkpoint="none"), lora=LoraConfig(rank=4)

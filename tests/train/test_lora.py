@@ -53,7 +53,7 @@ def random_adapter(config, lora):
 
 def logits(config, parameters):
     batch = random_batch(2, 32, config.vocab_size, 0)
-    decoder = Decoder(config, ComputeConfig("float32", "none"), parameters)
+    decoder = Decoder(config, ComputeConfig("float32"), parameters)
     return decoder.logits(decoder(batch["tokens"], batch["positions"], batch["segment_ids"]))
 
 
@@ -173,7 +173,7 @@ def test_peft_loads_the_adapter_and_computes_the_same(begun, source, tmp_path):
     with torch.no_grad():
         theirs = adapted(torch.tensor(tokens)).logits.numpy()
     config, parameters, _, _ = load_model(tmp_path / "run")
-    decoder = Decoder(config, ComputeConfig("float32", "none"), parameters)
+    decoder = Decoder(config, ComputeConfig("float32"), parameters)
     positions = np.arange(24)[None]
     ours = decoder.logits(decoder(tokens, positions, np.ones_like(positions)))
     np.testing.assert_allclose(ours, theirs, atol=1e-4)

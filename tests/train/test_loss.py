@@ -89,7 +89,7 @@ def test_packed_row_has_the_summed_loss_and_gradient_of_its_conversations(exampl
     @jax.jit
     @functools.partial(jax.value_and_grad, has_aux=True)
     def gradient(parameters, batch):
-        decoder = Decoder(MODEL, ComputeConfig("float32", "none"), parameters)
+        decoder = Decoder(MODEL, ComputeConfig("float32"), parameters)
         return batch_loss(decoder, batch, chunk=64)
 
     def row(examples):

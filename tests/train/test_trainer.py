@@ -140,13 +140,17 @@ def test_a_packed_folder_trains_like_the_conversations_it_was_packed_from(
             write_rows(folder, split, part)
         settings = {"length": 128, "template": "llama-2", "policy": "all"}
         settings["tokenizer_sha256"] = digest(Path(recipe.data.tokenizer))
-        write_metadata(folder, {**settings, "splits": {"train": {}, "holdout": {}}})
+        splits = {name: {"most_segments": 16} for name in ("train", "holdout")}
+        write_metadata(folder, settings | {"splits": splits})
     data = replace(recipe.data, train=(str(tmp_path / "packed"),), holdout=0.0)
     ended = train(replace(recipe, data=data), tmp_path / "run")
     assert losses(tmp_path / "run") == losses(finished[0])
     assert ended.evaluation_loss == finished[2].evaluation_loss
     with pytest.raises(InputError, match=r"packed with length 128, but config\.data\.length is 64"):
         load_rows(replace(recipe, data=replace(data, length=64)))
+    few = replace(recipe, data=data, compute=replace(recipe.compute, max_segments=4))
+    with pytest.raises(InputError, match=r"rows of 16 segments; raise config\.compute\.max_seg"):
+        load_rows(few)
     other = tmp_path / "tokenizer.model"
     other.write_bytes(train_vocabulary(conversations(8), LLAMA2, 340))
     with pytest.raises(InputError, match=r"packed with another tokenizer than .*tokenizer\.model"):

@@ -1,0 +1,68 @@
+"""Attention over packed rows by cuDNN's fused kernel, which Hopper and newer GPUs run.
+
+JAX has no public function for packed rows; the one behind `jax.nn.dot_product_attention` has.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax._src.cudnn.fused_attention_stablehlo import MaskType, dot_product_attention
+
+
+def segment_bounds(segment_ids: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
+    """Where the segments of each row begin and how long they are, padding being one too.
+
+    Args:
+      segment_ids: ``[batch, length]`` int32.
+      most: segments in a row, padding counted.
+
+    Returns:
+      ``(starts [batch, most + 1], lengths [batch, most])`` int32, -1 where there are fewer.
+    """
+    length = segment_ids.shape[1]
+    begins = segment_ids != jnp.roll(segment_ids, 1, axis=1)
+    begins = begins.at[:, 0].set(True)
+
+    def starts_of(row: jax.Array) -> jax.Array:
+        return jnp.nonzero(row, size=most + 1, fill_value=length)[0].astype(jnp.int32)
+
+    starts = jax.vmap(starts_of)(begins)
+    lengths = jnp.diff(starts)
+    # One more start than fits: the kernel would leave what follows out.
+    return jnp.where(starts < length, starts, -1), jnp.where(lengths > 0, lengths, -1)
+
+
+def cudnn_attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    starts: jax.Array,
+    lengths: jax.Array,
+    window: int | None,
+) -> jax.Array:
+    """Causal grouped-query attention within each segment of packed rows.
+
+    Args:
+      query: ``[batch, length, heads, head_dim]`` in bfloat16 or float16.
+      key: ``[batch, length, key_value_heads, head_dim]``.
+      value: as ``key``.
+      starts: as `segment_bounds` gives them.
+      lengths: likewise.
+      window: how many positions a query sees, its own included; ``None``: all.
+
+    Returns:
+      ``[batch, length, heads, head_dim]``; not a number in rows of too many segments.
+    """
+    context = dot_product_attention(
+        query,
+        key,
+        value,
+        q_seqlen=lengths,
+        kv_seqlen=lengths,
+        q_offsets=starts.at[:, -1].set(-1),
+        kv_offsets=starts.at[:, -1].set(-1),
+        scale=query.shape[-1] ** -0.5,
+        mask_type=MaskType.PADDING_CAUSAL,
+        sliding_window_length=window,
+    )
+    overfull = starts[:, -1] >= 0
+    return jnp.where(overfull[:, None, None, None], jnp.nan, context)
