@@ -27,7 +27,6 @@ def segment_bounds(segment_ids: jax.Array, most: int) -> tuple[jax.Array, jax.Ar
 
     starts = jax.vmap(starts_of)(begins)
     lengths = jnp.diff(starts)
-    # One more start than fits: the kernel would leave what follows out.
     return jnp.where(starts < length, starts, -1), jnp.where(lengths > 0, lengths, -1)
 
 
@@ -50,19 +49,32 @@ def cudnn_attention(
       window: how many positions a query sees, its own included; ``None``: all.
 
     Returns:
-      ``[batch, length, heads, head_dim]``; not a number in rows of too many segments.
+      ``[batch, length, heads, head_dim]``; wrong behind the segments that ``starts`` has room for.
     """
-    context = dot_product_attention(
+    offsets = starts.at[:, -1].set(-1)
+    return dot_product_attention(
         query,
         key,
         value,
         q_seqlen=lengths,
         kv_seqlen=lengths,
-        q_offsets=starts.at[:, -1].set(-1),
-        kv_offsets=starts.at[:, -1].set(-1),
+        q_offsets=offsets,
+        kv_offsets=offsets,
         scale=query.shape[-1] ** -0.5,
         mask_type=MaskType.PADDING_CAUSAL,
         sliding_window_length=window,
     )
-    overfull = starts[:, -1] >= 0
-    return jnp.where(overfull[:, None, None, None], jnp.nan, context)
+
+
+def cudnn_causal_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, window: int | None
+) -> jax.Array:
+    """`cudnn_attention` over rows of one segment each, with padding behind it, if at all."""
+    return jax.nn.dot_product_attention(
+        query,
+        key,
+        value,
+        is_causal=True,
+        local_window_size=None if window is None else (window - 1, 0),
+        implementation="cudnn",
+    )

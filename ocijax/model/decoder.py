@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ocijax.model.config import ModelConfig
+from ocijax.model.fp8 import fp8_product
 from ocijax.model.packed_attention import Kernel, choose_kernel, packed_attention
 from ocijax.model.parameters import Parameters
 from ocijax.model.remat import GATE, KEY, OUTPUT, QUERY, UP, VALUE, Remat, named, rematerialised
@@ -35,12 +36,15 @@ class ComputeConfig:
         that the device has.
       max_segments: most segments in a packed row; cuDNN's kernel takes longer the more are allowed,
         and 16 fill rows of 4,096 tokens with conversations of usual lengths.
+      fp8: whether the layers' matrix products take their operands in eight bits, see
+        `ocijax.model.fp8`.
       scan_layers: run the layers by `jax.lax.scan` (compiles once) or unrolled.
     """
 
     dtype: Literal["bfloat16", "float32", "float64"] = "bfloat16"
     attention: Kernel | Literal["auto"] = "auto"
     max_segments: int = 16
+    fp8: bool = False
     scan_layers: bool = True
 
 
@@ -51,15 +55,20 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 """By ``hidden_act``."""
 
 
-def project(array: jax.Array, weight: jax.Array, inputs: int = 1) -> jax.Array:
+Product = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def project(
+    array: jax.Array, weight: jax.Array, inputs: int = 1, product: Product = jnp.matmul
+) -> jax.Array:
     """Matrix product of the last ``inputs`` dimensions with the first ones of ``weight``.
 
     The dimensions before are flattened: with two of them, XLA on a CPU takes the gradient of the
     weight through a transposed copy, at a quarter of the speed.
     """
     size = math.prod(weight.shape[:inputs])
-    product = array.reshape(-1, size) @ weight.reshape(size, -1)
-    return product.reshape(*array.shape[:-inputs], *weight.shape[inputs:])
+    flat = product(array.reshape(-1, size), weight.reshape(size, -1))
+    return flat.reshape(*array.shape[:-inputs], *weight.shape[inputs:])
 
 
 class _Block(nnx.Module):
@@ -81,12 +90,26 @@ class _Block(nnx.Module):
 
     def linear(self, name: str, array: jax.Array, inputs: int = 1) -> jax.Array:
         """The product of the last ``inputs`` dimensions with a weight, plus adapter and bias."""
-        product = project(array, self.parameter(name), inputs)
-        first = self.parameter(f"{name}_lora_a")
-        if first is not None:
-            product += project(project(array, first, inputs), self.parameter(f"{name}_lora_b"))
-        bias = self.parameter(f"{name}_bias")
-        return product if bias is None else product + bias
+        return self.linears((name,), array, inputs)[0]
+
+    def linears(self, names: tuple[str, ...], array: jax.Array, inputs: int = 1) -> list[jax.Array]:
+        """`linear` with each of several weights."""
+        product = fp8_product if self.compute.fp8 else jnp.matmul
+        products = [project(array, self.parameter(name), inputs, product) for name in names]
+        firsts = [self.parameter(f"{name}_lora_a") for name in names]
+        adapted = [index for index, first in enumerate(firsts) if first is not None]
+        if adapted:
+            # One product with the first factors of all adapters: each would read all of the input.
+            factors = [firsts[index] for index in adapted]
+            low = project(array, jnp.concatenate(factors, axis=-1), inputs)
+            parts = jax.lax.split(low, [factor.shape[-1] for factor in factors], axis=-1)
+            for index, part in zip(adapted, parts, strict=True):
+                products[index] += project(part, self.parameter(f"{names[index]}_lora_b"))
+        biases = [self.parameter(f"{name}_bias") for name in names]
+        return [
+            product if bias is None else product + bias
+            for product, bias in zip(products, biases, strict=True)
+        ]
 
     def norm(self, name: str, array: jax.Array) -> jax.Array:
         """The model's kind of norm over the last axis, in fp32 or wider; keeps the dtype."""
@@ -111,11 +134,11 @@ class DecoderLayer(_Block):
     def mlp(self, hidden: jax.Array) -> jax.Array:
         """The MLP, ``[batch, length, hidden]`` to the same."""
         activation = ACTIVATIONS[self.config.hidden_act]
-        inner = named(self.linear("up", hidden), UP)
         if self.config.gated_mlp:
-            inner = activation(named(self.linear("gate", hidden), GATE)) * inner
+            gate, up = self.linears(("gate", "up"), hidden)
+            inner = activation(named(gate, GATE)) * named(up, UP)
         else:
-            inner = activation(inner)
+            inner = activation(named(self.linear("up", hidden), UP))
         return self.linear("down", constrain(inner, "batch", "length", "intermediate"))
 
     def __call__(
@@ -124,7 +147,7 @@ class DecoderLayer(_Block):
         """One layer over ``hidden`` ``[batch, length, hidden]``; returns it and the new state."""
         config = self.config
         normed = self.norm("attention_norm", hidden)
-        query, key, value = (self.linear(name, normed) for name in ("query", "key", "value"))
+        query, key, value = self.linears(("query", "key", "value"), normed)
         if config.query_key_norm:
             query, key = self.norm("query_norm", query), self.norm("key_norm", key)
         query, key = rotate(query, positions, config), rotate(key, positions, config)
@@ -134,6 +157,17 @@ class DecoderLayer(_Block):
         hidden = hidden + named(self.linear("output", context, inputs=2), OUTPUT)
         hidden = hidden + self.mlp(self.norm("mlp_norm", hidden))
         return constrain(hidden, "batch", "length", "width"), state
+
+
+def _unstacked(stacks: Any, count: int) -> list[Any]:
+    """The trees that ``count`` trees of arrays were stacked from.
+
+    By a split, the gradient of which is one concatenation; that of indexing is a sum of ``count``
+    arrays as large as the stack.
+    """
+    leaves, structure = jax.tree.flatten(stacks)
+    layers = zip(*(jax.lax.split(leaf, (1,) * count) for leaf in leaves), strict=True)
+    return [jax.tree.unflatten(structure, [leaf[0] for leaf in layer]) for layer in layers]
 
 
 class Decoder(_Block):
@@ -191,6 +225,10 @@ class Decoder(_Block):
             return attention(query, key, value), state
 
         hidden, _ = self.run_layers(tokens, positions, attend, None, remat)
+        if kernel == "cudnn":
+            # What it was not told of it has left out: better no numbers than wrong ones.
+            crowded = segment_ids.max(axis=1) > self.compute.max_segments
+            hidden = jnp.where(crowded[:, None, None], jnp.nan, hidden)
         return hidden
 
     def run_layers(
@@ -219,8 +257,8 @@ class Decoder(_Block):
         if self.compute.scan_layers:
             carry, _ = jax.lax.scan(body, carry, indexed)
         else:
-            for index in range(self.config.num_hidden_layers):
-                carry, _ = body(carry, jax.tree.map(lambda stack, i=index: stack[i], indexed))
+            for indexed_layer in _unstacked(indexed, self.config.num_hidden_layers):
+                carry, _ = body(carry, indexed_layer)
         hidden, state = carry
         return self.norm("final_norm", hidden), state
 

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec
 from ocijax.errors import InputError
 from ocijax.model.attention import masked_attention, packed_mask
 from ocijax.model.config import ModelConfig
-from ocijax.model.cudnn import cudnn_attention, segment_bounds
+from ocijax.model.cudnn import cudnn_attention, cudnn_causal_attention, segment_bounds
 from ocijax.model.remat import CONTEXT, named
 from ocijax.model.splash import LANES, splash_attention
 from ocijax.sharding import partition_spec
@@ -49,6 +49,11 @@ def check_kernel(
         )
 
 
+def is_hopper(device: jax.Device) -> bool:
+    """Whether it is a Hopper GPU or a newer one."""
+    return device.platform == "gpu" and float(device.compute_capability) >= _HOPPER
+
+
 def _hindrance(
     kernel: Kernel, config: ModelConfig, dtype: str, length: int, device: jax.Device
 ) -> str:
@@ -60,7 +65,7 @@ def _hindrance(
             if length % LANES:
                 return f"takes rows of a multiple of {LANES} tokens, not {length}"
         case "cudnn":
-            if device.platform != "gpu" or float(device.compute_capability) < _HOPPER:
+            if not is_hopper(device):
                 return f"runs on Hopper and newer GPUs, not on {device.device_kind}"
             if dtype != "bfloat16":
                 return f"computes in bfloat16, not in {dtype}"
@@ -86,7 +91,7 @@ def packed_attention(
       positions: ``[batch, length]`` int32, restarting at zero in each segment.
       segment_ids: ``[batch, length]`` int32, 0 for padding.
       window: how many positions a query sees, its own included; ``None``: all.
-      max_segments: most segments in a row; a row with more gives no numbers.
+      max_segments: most segments in a row; ``cudnn`` is wrong on a row with more.
     """
     match kernel:
         case "splash":
@@ -94,6 +99,9 @@ def packed_attention(
                 lambda query, key, value, ids: splash_attention(query, key, value, ids, window),
                 segment_ids,
             )
+        case "cudnn" if max_segments == 1:
+            # Causal as it is, nothing sees the padding that follows.
+            return _per_device(partial(cudnn_causal_attention, window=window))
         case "cudnn":
             bounds = segment_bounds(segment_ids, max_segments + 1)  # and padding
             return _per_device(partial(cudnn_attention, window=window), *bounds)

@@ -5,6 +5,7 @@ learning rate 2e-5, cosine with 5 % warm-up, 3 epochs, 4,096 tokens. It is silen
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ocijax.conversation import RepeatedUser
 from ocijax.data.weights import POLICIES
@@ -69,6 +70,8 @@ class TrainConfig:
       b2: decay of AdamW's second moment.
       epsilon: AdamW's, added to the root of the second moment.
       weight_decay: decoupled, times the learning rate; norms and biases are not.
+      moments_dtype: that AdamW's two moments are kept in, ``float32`` standing for the parameters'
+        own; in ``bfloat16`` they take half the memory, and ``b1`` and ``b2`` may be 0.99 at most.
       clip_norm: gradients with a larger global norm are scaled down to it; 0: never.
       remat: what the backward pass computes again instead of holding it, see
         `ocijax.model.remat.Remat`.
@@ -92,6 +95,7 @@ class TrainConfig:
     b2: float = 0.95
     epsilon: float = 1e-8
     weight_decay: float = 0.0
+    moments_dtype: Literal["float32", "bfloat16"] = "float32"
     clip_norm: float = 1.0
     remat: Remat = "full"
     logits_chunk: int = 512
@@ -122,6 +126,12 @@ class TrainConfig:
         for name in ("warmup_fraction", "b1", "b2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), is {getattr(self, name)}")
+        if self.moments_dtype == "bfloat16" and max(self.b1, self.b2) > 0.99:
+            # Eight bits: a moment that changes by less than 1 % a step stays where it is.
+            raise ValueError(
+                f"moments_dtype is bfloat16, which b1 ({self.b1}) and b2 ({self.b2}) above 0.99 "
+                "are too slow for"
+            )
         if not self.steps and self.epochs <= 0:
             raise ValueError(f"epochs must be positive where steps is 0, is {self.epochs}")
         if self.batch_size % self.micro_batches:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from ocijax.model.parameters import ParameterSpec
@@ -34,6 +36,31 @@ def make_optimizer(
         weight_decay=config.weight_decay,
         mask={path: spec.inputs != 0 for path, spec in table.items()},
     )
+    if config.moments_dtype == "bfloat16":
+        adamw = _stored_in_bfloat16(adamw)
     if not config.clip_norm:
         return adamw
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+
+
+def _stored_in_bfloat16(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Computes as ``inner`` does, with its state rounded to bfloat16 between two steps."""
+
+    def rounded(state: optax.OptState) -> optax.OptState:
+        return jax.tree.map(
+            lambda leaf: (
+                leaf.astype(jnp.bfloat16) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+            ),
+            state,
+        )
+
+    def init(parameters: optax.Params) -> optax.OptState:
+        return rounded(inner.init(parameters))
+
+    def update(updates, state, parameters=None):
+        exact = jax.eval_shape(inner.init, parameters)
+        state = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), state, exact)
+        updates, state = inner.update(updates, state, parameters)
+        return updates, rounded(state)
+
+    return optax.GradientTransformation(init, update)

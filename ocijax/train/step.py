@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ocijax.errors import InputError
 from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.lora import adapter_table, with_adapter
-from ocijax.model.packed_attention import check_kernel, choose_kernel
+from ocijax.model.packed_attention import check_kernel, choose_kernel, is_hopper
 from ocijax.model.parameters import (
     Parameters,
     ParameterSpec,
@@ -66,6 +66,11 @@ def compute_on(mesh: Mesh, recipe: Recipe) -> ComputeConfig:
       InputError: that asked for does not run there.
     """
     compute, device = recipe.compute, mesh.devices.flat[0]
+    if compute.fp8 and not is_hopper(device):
+        raise InputError(
+            f"config.compute.fp8 runs on Hopper and newer GPUs, not on {device.device_kind}; set "
+            "it to False"
+        )
     shape = recipe.model, compute.dtype, recipe.data.length, device
     if compute.attention == "auto":
         return dataclasses.replace(compute, attention=choose_kernel(*shape))
@@ -128,7 +133,9 @@ def abstract_state(
         parameters,
         optax.tree.map_params(
             optimizer,
-            lambda _, parameter: parameter,
+            lambda leaf, parameter: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=parameter.sharding
+            ),
             jax.eval_shape(optimizer.init, parameters),
             parameters,
             transform_non_params=lambda leaf: jax.ShapeDtypeStruct(

@@ -56,3 +56,35 @@ def test_a_gradient_is_scaled_down_to_the_norm_where_it_is_larger(parameters, cl
     _, state = update(parameters, gradient, clip_norm=clip_norm, b1=0.9)
     moments = optax.tree.get(state, "mu")
     assert float(optax.tree.norm(moments)) == pytest.approx((1 - 0.9) * left, rel=1e-4)
+
+
+def ten_steps(parameters, **settings):
+    """Parameters and state after ten steps down a bowl."""
+    optimizer = make_optimizer(TrainConfig(**settings), parameter_table(BIASED), 10)
+    goal = jax.tree.map(lambda leaf: leaf + 1, parameters)
+    state = optimizer.init(parameters)
+
+    @jax.jit
+    def step(parameters, state):
+        gradient = jax.tree.map(jnp.subtract, parameters, goal)
+        updates, state = optimizer.update(gradient, state, parameters)
+        return optax.apply_updates(parameters, updates), state
+
+    for _ in range(10):
+        parameters, state = step(parameters, state)
+    return parameters, state
+
+
+def test_moments_in_bfloat16_take_half_the_memory_and_lead_to_the_same_place(parameters):
+    exact, wide = ten_steps(parameters, learning_rate=0.1)
+    rounded, narrow = ten_steps(parameters, learning_rate=0.1, moments_dtype="bfloat16")
+    sizes = [sum(leaf.nbytes for leaf in jax.tree.leaves(state)) for state in (wide, narrow)]
+    assert sizes[1] == pytest.approx(sizes[0] / 2, rel=1e-3)
+    for path, start in parameters.items():
+        moved = np.linalg.norm(exact[path] - start)
+        assert 0 < np.linalg.norm(rounded[path] - exact[path]) < 0.01 * moved
+
+
+def test_moments_in_bfloat16_are_refused_where_they_would_stand_still():
+    with pytest.raises(ValueError, match=r"^moments_dtype is bfloat16, which b1 \(0.9\) and b2"):
+        TrainConfig(moments_dtype="bfloat16", b2=0.999)
