@@ -6,66 +6,36 @@
 
 from ml_collections import ConfigDict
 
+from configs.base import recipe
+from ocijax.model.config import ModelConfig, RopeScaling
+
 
 def get_config() -> ConfigDict:
-    """The recipe; every field can be overridden by a flag."""
-    return ConfigDict(
-        {
-            "seed": 0,
-            "model": {
-                "vocab_size": 32256,
-                "hidden_size": 64,
-                "intermediate_size": 176,
-                "num_hidden_layers": 2,
-                "num_attention_heads": 4,
-                "num_key_value_heads": 2,
-                "head_dim": 16,
-                "max_position_embeddings": 16384,
-                "rope_theta": 100_000.0,
-                "rope_scaling": {"rope_type": "linear", "factor": 4.0},
-                "norm_eps": 1e-6,
-                "tie_word_embeddings": True,
-            },
-            "data": {
-                "train": "",
-                "tokenizer": "",
-                "template": "deepseek-coder",
-                "evaluation": "",
-                "holdout": 0.02,
-                "length": 1024,
-                "policy": "all",
-                "repeated_user": "refuse",
-            },
-            "train": {
-                "batch_size": 4,
-                "micro_batches": 1,
-                "epochs": 1,
-                "steps": 50,
-                "learning_rate": 1e-3,
-                "warmup_fraction": 0.05,
-                "b1": 0.9,
-                "b2": 0.95,
-                "epsilon": 1e-8,
-                "weight_decay": 0.0,
-                "moments_dtype": "float32",
-                "clip_norm": 1.0,
-                "remat": "none",
-                "logits_chunk": 128,
-                "log_every": 5,
-                "evaluate_every": 25,
-                "checkpoint_every": 25,
-                "checkpoints_kept": 2,
-                "initial_checkpoint": "",
-                "peak_flops": 0.0,
-            },
-            "compute": {
-                "dtype": "float32",
-                "attention": "auto",
-                "max_segments": 16,
-                "fp8": False,
-                "scan_layers": True,
-            },
-            "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
-            "lora": {"rank": 0, "alpha": 32.0, "targets": ""},
-        }
+    """The recipe."""
+    return recipe(
+        ModelConfig(
+            vocab_size=32256,
+            hidden_size=64,
+            intermediate_size=176,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=16,
+            max_position_embeddings=16384,
+            rope_theta=100_000.0,
+            rope_scaling=RopeScaling("linear", 4.0),
+            tie_word_embeddings=True,
+        ),
+        data={"template": "deepseek-coder", "holdout": 0.02, "length": 1024},
+        train={
+            "batch_size": 4,
+            "steps": 50,
+            "learning_rate": 1e-3,
+            "remat": "none",
+            "logits_chunk": 128,
+            "log_every": 5,
+            "evaluate_every": 25,
+            "checkpoint_every": 25,
+        },
+        compute={"dtype": "float32"},
     )

@@ -1,6 +1,6 @@
 """Trains a model by a recipe.
 
-    python -m launch.train --config=configs/deepseek_coder_1b.py --workdir=runs/first \
+    python -m launch.train --config=configs/deepseek_coder_1_3b.py --workdir=runs/first \
         --config.data.train=conversations.jsonl --config.data.tokenizer=tokenizer.json \
         --config.train.learning_rate=1e-5
 

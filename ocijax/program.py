@@ -47,6 +47,8 @@ def _parse(arguments: list[str]) -> list[str]:
         flag = next((field for field in fields if unknown in field.split(".")), unknown)
         remedy = f"did you mean {near}?" if near else "see the config file for those there are"
         message = f"{flag}: the config has no field {unknown}; {remedy}"
+    except LookupError as error:
+        message = f"--config: {error}"
     except OSError as error:
         # The last line of its message is the reason that the config file was not read.
         message = f"--config: {str(error).splitlines()[-1].strip()}"

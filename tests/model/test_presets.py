@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from configs.deepseek_coder_1b import get_config
+from configs.deepseek_coder_1_3b import get_config
 from ocijax.configuration import from_mapping
 from ocijax.errors import InputError
 from ocijax.model.config import ModelConfig

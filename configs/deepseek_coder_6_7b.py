@@ -1,0 +1,21 @@
+"""DeepSeek-Coder 6.7B, trained by the paper's recipe.
+
+    --config=configs/deepseek_coder_6_7b.py:v5e:8x8 --config.data.train=FILE \\
+        --config.data.tokenizer=FILE --config.train.initial_checkpoint=DIR
+"""
+
+from ml_collections import ConfigDict
+
+from configs.paper import Layout, paper_recipe
+
+LAYOUTS = {
+    "v5e:8x8": Layout(),
+    "v5p:2x4x4": Layout(),
+    "v6e:4x4": Layout(),
+    "h200:8": Layout(),
+}
+
+
+def get_config(devices: str = "v5e:8x8") -> ConfigDict:
+    """The recipe on these devices."""
+    return paper_recipe("deepseek-coder-6.7b", "deepseek-coder", LAYOUTS, devices)
