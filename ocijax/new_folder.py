@@ -46,6 +46,9 @@ def new_folder(
             shutil.rmtree(replaced, ignore_errors=True)
         else:
             os.rename(unfinished, output)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(error, InputError):
+            # The name that it had until now says nothing to anybody.
+            raise InputError(str(error).replace(str(unfinished), str(output))) from error
         raise
