@@ -14,6 +14,7 @@ import numpy as np
 from ocijax.errors import InputError
 from ocijax.hugging_face.config import read_config, write_config
 from ocijax.hugging_face.tensors import parse_json, read_bytes, read_json
+from ocijax.hugging_face.tokenizer_json import tokenizer_json
 from ocijax.model.config import ModelConfig
 from ocijax.model.description import ModelDescription
 from ocijax.template import TEMPLATES, chat_template, get_template
@@ -92,6 +93,8 @@ def write_folder(folder: str | Path, description: ModelDescription, dtype: Any) 
     source = tokenizer_file(description.tokenizer)
     name = "tokenizer.json" if source.suffix == ".json" else "tokenizer.model"
     files[name] = source.read_bytes()
+    if name == "tokenizer.model" and (converted := tokenizer_json(files[name])):
+        files["tokenizer.json"] = converted
     tokenizer = load_tokenizer(description.tokenizer)
     template = get_template(description.template)
     begin = template.begin_of_sequence and tokenizer.special_id(template.begin_of_sequence)
@@ -110,7 +113,7 @@ def write_folder(folder: str | Path, description: ModelDescription, dtype: Any) 
         files[GENERATION] = _text(generation)
     files.setdefault(GENERATION, _text(ids))
     if TOKENIZER_CONFIG not in files:
-        kind = "PreTrainedTokenizerFast" if name == "tokenizer.json" else "LlamaTokenizer"
+        kind = "PreTrainedTokenizerFast" if "tokenizer.json" in files else "LlamaTokenizer"
         settings = {
             "tokenizer_class": kind,
             "eos_token": template.end_of_turn,
