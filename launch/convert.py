@@ -10,9 +10,11 @@ compares every tensor with its source, bit for bit.
 """
 
 import json
+import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from tqdm import tqdm
 
 from ocijax.errors import InputError
 from ocijax.hugging_face.adapter import write_adapter_config
-from ocijax.hugging_face.folder import CONFIG, read_folder, write_folder
+from ocijax.hugging_face.folder import CONFIG, is_hugging_face, read_folder, write_folder
 from ocijax.hugging_face.model_card import model_card
 from ocijax.hugging_face.tensors import ADAPTER, MODEL, StoredTensor, find_tensors
 from ocijax.hugging_face.weights import (
@@ -46,6 +48,8 @@ from ocijax.train.checkpoint import (
     save_model,
     stored_dtypes,
 )
+
+_LOOK_SECONDS = 0.2
 
 
 def import_model(
@@ -71,6 +75,7 @@ def import_model(
     Raises:
       InputError: the folder is no model that we know, or the target cannot be written.
     """
+    _check_apart(source, target, "--to")
     mesh = make_mesh(MeshConfig(), jax.local_devices()[:1])
     with new_folder(target, "--to", overwrite) as unfinished:
         description = read_folder(source, template)
@@ -82,7 +87,8 @@ def import_model(
         kind = np.dtype(dtype) if dtype else widest_dtype(stored)
         # Orbax wants to make the folder itself.
         whole = unfinished / "whole"
-        save_model(whole, parameters, description)
+        with progress("writing", parameters) as observe, watch(unfinished, size, observe):
+            save_model(whole, parameters, description)
         for part in whole.iterdir():
             part.rename(unfinished / part.name)
         whole.rmdir()
@@ -126,6 +132,9 @@ def export_model(
       InputError: there is no checkpoint, no architecture of transformers is this model, the
         checkpoint is not that of an adapter, or the target cannot be written.
     """
+    _check_apart(source, target, "--to_hf")
+    if is_hugging_face(source):
+        raise InputError(f"--from={source}: is a Hugging Face folder; name a checkpoint")
     mesh = make_mesh(MeshConfig(), jax.local_devices()[:1])
     with new_folder(target, "--to_hf", overwrite) as unfinished:
         description = load_description(source)
@@ -191,6 +200,51 @@ def progress(action: str, arrays: Mapping[str, jax.Array | StoredTensor]) -> Ite
         yield bar.update
 
 
+@contextmanager
+def watch(folder: Path, size: int, observe: Observe) -> Iterator[None]:
+    """Reports what is written into a folder meanwhile, by whoever does not report it himself.
+
+    Args:
+      folder: there already.
+      size: bytes that will have been written in the end, but for what describes them.
+      observe: told how many bytes more there are.
+    """
+    told, done = 0, threading.Event()
+
+    def look() -> None:
+        nonlocal told
+        while not done.wait(_LOOK_SECONDS):
+            now = min(size, _bytes_in(folder))
+            observe(now - told)
+            told = now
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    observe(size - told)
+
+
+def _bytes_in(folder: Path) -> int:
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            # It may have got another name since.
+            with suppress(FileNotFoundError):
+                size += os.stat(os.path.join(place, name)).st_size
+    return size
+
+
+def _check_apart(source: str | Path, target: str | Path, flag: str) -> None:
+    """Refuses a target that, replaced, would take the source away before it is whole again."""
+    place = Path(source).resolve()
+    if Path(target).resolve() in (place, *place.parents):
+        raise InputError(f"{flag}={target}: holds {source}, which is read; choose another {flag}")
+
+
 def _verified(
     parameters: Parameters,
     table: Mapping[str, ParameterSpec],
@@ -213,6 +267,8 @@ def main() -> None:
     importing, exporting = (values.from_hf, values.to), (values["from"].value, values.to_hf)
     if any(importing) == any(exporting) or not (all(importing) or all(exporting)):
         raise InputError("give either --from_hf=DIR and --to=DIR, or --from=DIR and --to_hf=DIR")
+    # From files to files: an accelerator would have to hold the whole model.
+    jax.config.update("jax_platforms", "cpu")
     shared = {"dtype": values.dtype, "overwrite": values.overwrite, "verify": values.verify}
     if values.from_hf:
         if values.scores:

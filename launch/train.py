@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
@@ -101,8 +101,6 @@ def train_on_terminal(recipe: Recipe, workdir: str | Path) -> Progress:
     Raises:
       InputError: as `ocijax.train.trainer.train`.
     """
-    # Orbax logs every thread's traceback of a failure that we report in one line.
-    logging.set_verbosity(logging.FATAL)
     with Interruption() as stop:
         rows = load_rows(recipe)
         if rows.counts is not None:

@@ -12,7 +12,7 @@ from ocijax.errors import InputError
 
 @contextmanager
 def new_folder(
-    output: str | Path, flag: str = "--output", overwrite: bool = False
+    output: str | Path, flag: str = "--output", overwrite: bool | None = None
 ) -> Iterator[Path]:
     """A folder to fill that takes its name ``output`` only when all went well.
 
@@ -21,14 +21,15 @@ def new_folder(
     Args:
       output: the name; folders above it are made.
       flag: what messages call the name.
-      overwrite: replace what has that name already.
+      overwrite: replace what has that name already; ``None`` where no flag asks for that.
 
     Raises:
       InputError: ``output`` exists already, or cannot be made.
     """
     output = Path(output)
     if output.exists() and not overwrite:
-        raise InputError(f"{output} exists already: remove it or choose another {flag}")
+        remedy = "remove it" if overwrite is None else "replace it by --overwrite"
+        raise InputError(f"{output} exists already: {remedy} or choose another {flag}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
@@ -45,6 +46,9 @@ def new_folder(
             shutil.rmtree(replaced, ignore_errors=True)
         else:
             os.rename(unfinished, output)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(error, InputError):
+            # The name that it had until now says nothing to anybody.
+            raise InputError(str(error).replace(str(unfinished), str(output))) from error
         raise

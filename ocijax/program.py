@@ -20,8 +20,10 @@ def run(main: Callable[[], None]) -> None:
         if len(arguments) > 1:
             print(f"error: unexpected argument {arguments[1]!r}; see --help", file=sys.stderr)
             return 1
-        # JAX and Orbax would tell of every missing kind of device and every file read.
-        logging.set_verbosity(logging.WARNING)
+        # JAX and Orbax would tell of every missing kind of device and every file read, Orbax would
+        # warn of checkpoints whose arrays have files of their own, as those that we write have, and
+        # log every thread's traceback of a failure that we report in one line.
+        logging.set_verbosity(logging.FATAL)
         try:
             main()
         except InputError as error:

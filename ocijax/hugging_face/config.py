@@ -130,8 +130,8 @@ ARCHITECTURES = (
             "tie_word_embeddings": True,
         },
         window=("sliding_window",),
-        # Of the first files that were published.
-        only={"mlp_type": ("default",), "norm_type": ("layer_norm",)},
+        # Of the first files that were published; what the last one says holds for other norms.
+        only={"mlp_type": ("default",), "norm_type": ("layer_norm",), "rms_norm_eps": (1e-5,)},
     ),
     Architecture(
         "GemmaForCausalLM",

@@ -13,7 +13,8 @@ import numpy as np
 
 from ocijax.errors import InputError
 from ocijax.hugging_face.config import read_config, write_config
-from ocijax.hugging_face.tensors import read_json
+from ocijax.hugging_face.tensors import parse_json, read_bytes, read_json
+from ocijax.hugging_face.tokenizer_json import tokenizer_json
 from ocijax.model.config import ModelConfig
 from ocijax.model.description import ModelDescription
 from ocijax.template import TEMPLATES, chat_template, get_template
@@ -92,6 +93,8 @@ def write_folder(folder: str | Path, description: ModelDescription, dtype: Any) 
     source = tokenizer_file(description.tokenizer)
     name = "tokenizer.json" if source.suffix == ".json" else "tokenizer.model"
     files[name] = source.read_bytes()
+    if name == "tokenizer.model" and (converted := tokenizer_json(files[name])):
+        files["tokenizer.json"] = converted
     tokenizer = load_tokenizer(description.tokenizer)
     template = get_template(description.template)
     begin = template.begin_of_sequence and tokenizer.special_id(template.begin_of_sequence)
@@ -103,13 +106,14 @@ def write_folder(folder: str | Path, description: ModelDescription, dtype: Any) 
         generation = json.loads(files.get(GENERATION, b"{}"))
         # Said of one that only repeats config.json; transformers would make it anew from that.
         generation.pop("_from_model_config", None)
-        before = generation.get("eos_token_id", [])
+        before = generation.get("eos_token_id")
         before = before if isinstance(before, list) else [before]
-        generation = {**ids, **generation, "eos_token_id": [*dict.fromkeys([end, *before])]}
+        ends = dict.fromkeys([end, *(index for index in before if isinstance(index, int))])
+        generation = {**ids, **generation, "eos_token_id": [*ends]}
         files[GENERATION] = _text(generation)
     files.setdefault(GENERATION, _text(ids))
     if TOKENIZER_CONFIG not in files:
-        kind = "PreTrainedTokenizerFast" if name == "tokenizer.json" else "LlamaTokenizer"
+        kind = "PreTrainedTokenizerFast" if "tokenizer.json" in files else "LlamaTokenizer"
         settings = {
             "tokenizer_class": kind,
             "eos_token": template.end_of_turn,
@@ -125,11 +129,23 @@ def write_folder(folder: str | Path, description: ModelDescription, dtype: Any) 
 
 
 def kept_files(folder: str | Path) -> dict[str, bytes]:
-    """The files of a folder that travel with a model, but for the one that is its tokenizer."""
+    """The files of a folder that travel with a model, but for the one that is its tokenizer.
+
+    Raises:
+      InputError: one cannot be read, or is no JSON or UTF-8 where it has to be.
+    """
     folder = Path(folder)
     ours = tokenizer_file(folder).name
     found = [folder / name for name in KEPT if name != ours]
-    return {path.name: path.read_bytes() for path in found if path.is_file()}
+    files = {path.name: read_bytes(path) for path in found if path.is_file()}
+    for name, content in files.items():
+        if name.endswith(".json"):
+            parse_json(content, folder / name)
+    try:
+        files.get(CHAT_TEMPLATE, b"").decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{folder / CHAT_TEMPLATE}: not UTF-8: {error.reason}") from error
+    return files
 
 
 def without_template(files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -124,8 +124,8 @@ def find_tensors(folder: str | Path, stem: str = MODEL) -> dict[str, StoredTenso
             raise InputError(_without_safetensors(folder, stem))
         return _read_header(folder / f"{stem}{_FILE}")
     places = read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not places:
-        raise InputError(f"{index}: has no weight_map; get the file anew")
+    if not isinstance(places, dict) or not all(isinstance(one, str) for one in places.values()):
+        raise InputError(f"{index}: has no weight_map of names to files; get it anew")
     found: dict[str, StoredTensor] = {}
     for shard in sorted(set(places.values())):
         if not (folder / shard).is_file():
@@ -189,15 +189,34 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
       InputError: it cannot be read, or holds something else.
     """
+    return parse_json(read_bytes(path), path)
+
+
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """The object that the content of a JSON file is.
+
+    Raises:
+      InputError: it is something else; ``path`` is named.
+    """
     try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        value = json.loads(content)
     except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds no JSON object")
     return value
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a small file.
+
+    Raises:
+      InputError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -230,29 +249,41 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
         try:
             header = dict(json.loads(file.read(length)))
             header.pop("__metadata__", None)
-            entries = {
-                name: (entry["dtype"], tuple(map(int, entry["shape"])), *entry["data_offsets"])
+            entries = [
+                (name, str(entry["dtype"]), _sizes(entry["shape"]), _sizes(entry["data_offsets"]))
                 for name, entry in header.items()
-            }
+            ]
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{broken}: its header cannot be understood; get it anew") from error
     tensors, reached = {}, 0
-    for name, (dtype, shape, start, end) in entries.items():
+    for name, dtype, shape, place in sorted(entries, key=lambda entry: entry[-1]):
         if dtype not in _DTYPES:
             raise InputError(
                 f"{path}: {name} is {dtype}; only {', '.join(_DTYPES)} are supported, so take the "
                 "files from before it was quantised"
             )
-        tensors[name] = StoredTensor(path, name, _DTYPES[dtype], shape, 8 + length + start)
-        if tensors[name].nbytes != end - start:
-            raise InputError(f"{broken}: {name} has {end - start} bytes for shape {shape}")
-        reached = max(reached, end)
+        tensor = StoredTensor(path, name, _DTYPES[dtype], shape, 8 + length + reached)
+        # One begins where the one before ends, so that no byte is that of two.
+        if place != (reached, reached + tensor.nbytes):
+            raise InputError(
+                f"{broken}: {name} of shape {list(shape)} is at {list(place)}, but due at "
+                f"{[reached, reached + tensor.nbytes]}; get it anew"
+            )
+        tensors[name] = tensor
+        reached += tensor.nbytes
     if size != 8 + length + reached:
         raise InputError(
             f"{broken}: it has {size} bytes, but its header speaks of {8 + length + reached}; get "
             "it anew"
         )
     return tensors
+
+
+def _sizes(value: Any) -> tuple[int, ...]:
+    """A list of a header; raises ValueError where it holds something else."""
+    if not isinstance(value, list) or not all(type(one) is int and one >= 0 for one in value):
+        raise ValueError(f"{value!r} is no list of sizes")
+    return tuple(value)
 
 
 def _cut(tensors: Iterable[NewTensor], shard_bytes: int) -> list[list[NewTensor]]:

@@ -45,6 +45,8 @@ _CHUNK = 2**18
 """Values looked at together, which the processor's cache holds."""
 _BLOCK = 128
 """Columns transposed at once: what they touch stays in the processor's cache."""
+_PADDING = 32
+"""Values between rows of a block: at distances of a power of two, they would share cache lines."""
 
 
 def load_weights(
@@ -280,5 +282,9 @@ def _copy(spec: ParameterSpec, source: np.ndarray, target: np.ndarray) -> None:
         return
     rows = target.shape[0] if target.ndim == 2 else math.prod(spec.layer_shape[: spec.inputs])
     source, target = source.reshape(rows, -1), target.reshape(rows, -1)
+    spread = np.empty((_BLOCK, rows + _PADDING), target.dtype)
     for start in range(0, target.shape[1], _BLOCK):
-        target[:, start : start + _BLOCK] = source[:, start : start + _BLOCK]
+        columns = source[:, start : start + _BLOCK].T
+        block = spread[: len(columns), :rows]
+        block[...] = columns
+        target[:, start : start + _BLOCK] = block.T

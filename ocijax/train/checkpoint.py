@@ -153,14 +153,11 @@ class Checkpoints:
         return TrainState(loaded[self._arrays], loaded["optimizer"]), loaded["data"]
 
     def _failure(self, step: int, error: Exception) -> InputError:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        if "No space left on device" in reason:
-            reason = "no space left on device"
         latest = max(_steps(self._directory), default=None)
         rest = "none before it" if latest is None else f"that of step {latest} is whole"
         return InputError(
-            f"{self._directory}: cannot write the checkpoint of step {step}: {reason} ({rest}); "
-            "mend that and run the same command again"
+            f"{self._directory}: cannot write the checkpoint of step {step}: {_reason(error)} "
+            f"({rest}); mend that and run the same command again"
         )
 
 
@@ -168,6 +165,9 @@ def save_model(directory: str | Path, parameters: Parameters, model: ModelDescri
     """Writes a checkpoint for use alone: a step's folder without optimizer and data state.
 
     Beside the parameters, memory holds no more than some of them once again.
+
+    Raises:
+      InputError: it could not be written.
     """
     context = _context()
     # Compression takes several times as long as the rest, and saves little of a trained model.
@@ -179,10 +179,12 @@ def save_model(directory: str | Path, parameters: Parameters, model: ModelDescri
     most = max(_WRITTEN_AT_ONCE, *(array.nbytes + 1 for array in parameters.values()))
     context.memory.write_concurrent_bytes = most
     context.memory.transfer_concurrent_bytes = most
+    directory = Path(directory).absolute()
     with context:
-        ocp.save_checkpointables(
-            Path(directory).absolute(), {"params": parameters, **_description_parts(model)}
-        )
+        try:
+            ocp.save_checkpointables(directory, {"params": parameters, **_description_parts(model)})
+        except Exception as error:
+            raise InputError(f"{directory}: cannot be written: {_reason(error)}") from error
 
 
 def load_model(
@@ -375,6 +377,12 @@ def _description_parts(model: ModelDescription) -> dict[str, Any]:
         about["adapter"] = to_mapping(model.adapter)
     parts = {"model": about, "tokenizer": _Files({name: tokenizer.read_bytes()})}
     return parts | ({"files": _Files(model.files)} if model.files else {})
+
+
+def _reason(error: Exception) -> str:
+    """Why something could not be written, in a line."""
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    return "no space left on device" if "No space left on device" in reason else reason
 
 
 def _context() -> ocp.Context:

@@ -63,7 +63,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "qwen2-window": {"model_type": "qwen2", "num_key_value_heads": 4, **WINDOW},
     "qwen3": {"model_type": "qwen3", "head_dim": 16},
     "qwen3-tied": {"model_type": "qwen3", "head_dim": 8, "tie_word_embeddings": True},
-    "qwen3-window": {"model_type": "qwen3", "head_dim": 16, "attention_bias": True, **WINDOW},
+    "qwen3-window": {
+        "model_type": "qwen3",
+        "head_dim": 16,
+        "num_key_value_heads": 4,
+        "attention_bias": True,
+        **WINDOW,
+    },
 }
 """Fields of each model's configuration class, beside those of `SHAPE`."""
 

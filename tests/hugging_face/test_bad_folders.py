@@ -1,6 +1,9 @@
 """Each thing that can be wrong with a folder is one line, and leaves nothing behind."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +58,41 @@ def test_a_header_that_is_no_header(make_folder, refusal):
     assert "its header cannot be understood" in refusal(source)
 
 
+def change_header(path: Path, change) -> None:
+    """Changes what a file says of its tensors."""
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"data_offsets": ["0", "4"]},
+        {"data_offsets": [-8, 5112]},
+        {"data_offsets": [0.0, 5120.0]},
+        {"shape": None},
+        {"dtype": None, "shape": "32"},
+    ],
+)
+def test_a_header_of_other_types(make_folder, refusal, field):
+    source = make_folder()
+    change_header(source / "model.safetensors", lambda header: header[NAME].update(field))
+    assert "its header cannot be understood" in refusal(source)
+
+
+def test_two_tensors_in_one_place(make_folder, refusal):
+    def change(header):
+        header[NAME]["data_offsets"] = header[NAME.replace(".1.", ".0.")]["data_offsets"]
+
+    source = make_folder()
+    change_header(source / "model.safetensors", change)
+    assert f"{NAME} of shape [40, 32] is at " in refusal(source)
+
+
 def test_a_tensor_of_the_wrong_shape(make_folder, refusal):
     tensors = family_tensors("llama")
     source = make_folder(tensors={**tensors, NAME: tensors[NAME].T.copy()})
@@ -91,6 +129,29 @@ def test_an_index_that_says_otherwise_than_the_files(make_folder, refusal):
     index["weight_map"][moved] = SHARD
     path.write_text(json.dumps(index))
     assert f"holds {moved}, but model.safetensors.index.json does not say so" in refusal(source)
+
+
+@pytest.mark.parametrize("places", [[], {NAME: 1}, {NAME: [SHARD]}, None])
+def test_an_index_that_names_no_files(make_folder, refusal, places):
+    source = make_folder(shards=3)
+    path = source / "model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": places}))
+    assert refusal(source) == f"{path}: has no weight_map of names to files; get it anew"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("generation_config.json", b"{", "not JSON: "),
+        ("tokenizer_config.json", b"[]", "holds no JSON object"),
+        ("special_tokens_map.json", b"\xff\xfe", "not JSON: "),
+        ("chat_template.jinja", b"\xff\xfe", "not UTF-8: "),
+    ],
+)
+def test_a_small_file_that_is_damaged(make_folder, refusal, name, content, reason):
+    source = make_folder()
+    (source / name).write_bytes(content)
+    assert refusal(source).startswith(f"{source / name}: {reason}")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -158,7 +219,9 @@ def test_a_folder_that_is_not_there(refusal, tmp_path):
 def test_a_target_that_is_there_is_replaced_only_when_asked(make_folder, refusal, tmp_path):
     source, target = make_folder(), tmp_path / "target"
     import_model(source, target, template="llama-2")
-    assert refusal(source) == f"{target} exists already: remove it or choose another --to"
+    assert refusal(source, overwrite=False) == (
+        f"{target} exists already: replace it by --overwrite or choose another --to"
+    )
     other = make_folder(tensors={n: a + 1 for n, a in family_tensors("llama").items()}, name="b")
     import_model(other, target, template="llama-2", overwrite=True)
     export_model(target, tmp_path / "back", shard_bytes=10**9)
@@ -174,6 +237,55 @@ def test_a_target_that_cannot_be_replaced_stays_as_it_was(make_folder, refusal, 
     tensors["lm_head.weight"][0, 0] = np.nan
     refusal(make_folder(tensors=tensors, name="b"), overwrite=True)
     assert {path: path.stat().st_mtime_ns for path in target.rglob("*")} == before
+
+
+@pytest.mark.parametrize("place", [".", ".."])
+def test_a_target_that_holds_the_source_is_not_replaced(make_folder, tmp_path, place):
+    source = make_folder()
+    target = source / place
+    with pytest.raises(InputError, match=f"^--to={target}: holds {source}, which is read; choose"):
+        import_model(source, target, template="llama-2", overwrite=True)
+    assert (source / "model.safetensors").is_file()
+
+
+def test_a_hugging_face_folder_is_no_checkpoint_to_export(make_folder, tmp_path):
+    source = make_folder()
+    with pytest.raises(InputError, match=f"^--from={source}: is a Hugging Face folder; name a"):
+        export_model(source, tmp_path / "out", shard_bytes=10**9)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+KILLED_WHEN_WRITTEN = """
+import os, signal, sys
+import launch.convert
+write = getattr(launch.convert, sys.argv[1])
+def killed(*arguments):
+    write(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(launch.convert, sys.argv[1], killed)
+"""
+IMPORT = "launch.convert.import_model(sys.argv[2], sys.argv[3], template='llama-2', overwrite=True)"
+EXPORT = "launch.convert.export_model(sys.argv[2], sys.argv[3], shard_bytes=10**9, overwrite=True)"
+
+
+@pytest.mark.parametrize(("writer", "call"), [("save_model", IMPORT), ("save_weights", EXPORT)])
+def test_a_conversion_that_is_killed_leaves_the_name_as_it_was(make_folder, tmp_path, writer, call):
+    source, checkpoint = make_folder(), tmp_path / "checkpoint"
+    import_model(source, checkpoint, template="llama-2")
+    origin = source if call == IMPORT else checkpoint
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "kept").touch()
+    for target, before in ((tmp_path / "new", None), (old, ["kept"])):
+        child = subprocess.run(
+            [sys.executable, "-c", KILLED_WHEN_WRITTEN + call, writer, str(origin), str(target)],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            check=False,
+        )
+        assert child.returncode == -9, child.stderr
+        found = [path.name for path in target.iterdir()] if target.exists() else None
+        assert found == before
 
 
 def test_parameters_that_are_not_finite_are_not_exported(make_folder, tmp_path):

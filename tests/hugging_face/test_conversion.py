@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -147,29 +148,54 @@ def test_the_wanted_dtype_is_what_casting_gives(make_folder, tmp_path):
     assert json.loads((exported / "config.json").read_text())["dtype"] == "bfloat16"
 
 
-def test_arrays_of_many_devices_are_those_of_one(make_folder):
-    source = make_folder("qwen3", shards=3)
-    script = f"""
+def on_devices(count: int, script: str, *arguments: str) -> subprocess.Popen:
+    """A process with so many devices that runs a script of Python."""
+    flags = f"--xla_force_host_platform_device_count={count}"
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+LOADED_TWICE = """
+import sys
 import jax, numpy as np
 from ocijax.hugging_face.folder import read_model_config
 from ocijax.hugging_face.weights import load_weights
 from ocijax.sharding import MeshConfig, make_mesh
-config = read_model_config({str(source)!r})
-meshes = make_mesh(MeshConfig(1, 2, 2)), make_mesh(MeshConfig(), jax.devices()[:1])
-many, one = (load_weights({str(source)!r}, config, mesh) for mesh in meshes)
+source, address, process = sys.argv[1:]
+if address:
+    jax.distributed.initialize(address, 2, int(process))
+config = read_model_config(source)
+meshes = make_mesh(MeshConfig(1, 2, 2)), make_mesh(MeshConfig(), jax.local_devices()[:1])
+many, one = (load_weights(source, config, mesh) for mesh in meshes)
 assert many["layers/gate"].addressable_shards[0].data.size * 4 == one["layers/gate"].size
-jax.tree.map(np.testing.assert_array_equal, many, one)
+for path, array in many.items():
+    assert array.is_fully_addressable != bool(address)
+    for shard in array.addressable_shards:
+        np.testing.assert_array_equal(shard.data, np.asarray(one[path])[shard.index])
 """
-    devices = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    child = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, **devices},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
+
+
+def test_arrays_of_many_devices_are_those_of_one(make_folder):
+    child = on_devices(4, LOADED_TWICE, str(make_folder("qwen3", shards=3)), "", "")
+    _, error = child.communicate()
+    assert child.returncode == 0, error
+
+
+def test_each_of_two_hosts_holds_its_share_of_the_arrays(make_folder):
+    source = str(make_folder("qwen3", shards=3))
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    hosts = [on_devices(2, LOADED_TWICE, source, address, process) for process in ("0", "1")]
+    for host in hosts:
+        _, error = host.communicate()
+        assert host.returncode == 0, error
 
 
 def test_every_byte_is_reported_once(make_folder, mesh):

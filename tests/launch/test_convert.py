@@ -1,9 +1,14 @@
 """launch.convert, and launch.train from a Hugging Face folder, as a user starts them."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 
 from ocijax.train.checkpoint import load_model
 from tests.hugging_face.conftest import make_folder, read_tensors  # noqa: F401  a fixture
+from tests.launch.conftest import ROOT
 from tests.train.conftest import conversation_file  # noqa: F401  a fixture
 
 
@@ -30,8 +35,9 @@ def test_a_folder_goes_there_and_back(make_folder, run, tmp_path):  # noqa: F811
     )
     assert (status, out.count("\n")) == (0, 1), error
     assert out.startswith(f"{checkpoint}: 21 tensors, ")
-    assert "reading: 100%" in error
-    assert "verifying: 100%" in error
+    done = dict.fromkeys(re.findall(r"(\w+): 100%", error))
+    assert [*done] == ["reading", "writing", "verifying"]
+    assert "orbax" not in error
     status, out, error = run("launch.convert", f"--from={checkpoint}", f"--to_hf={exported}")
     assert status == 0, error
     assert "writing: 100%" in error
@@ -55,6 +61,29 @@ def test_flags_that_make_no_sense_are_one_line(run, flags, message, tmp_path):
     assert (status, out, error.count("\n")) == (1, "", 1)
     assert message in error
     assert not list(tmp_path.iterdir())
+
+
+WITHOUT_ROOM = """
+import resource, runpy
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+runpy.run_module("launch.convert", run_name="__main__")
+"""
+
+
+def test_a_disk_without_room_is_named_at_the_end_and_nothing_is_left(make_folder, tmp_path):  # noqa: F811
+    source, target = make_folder(), tmp_path / "checkpoint"
+    flags = [f"--from_hf={source}", f"--to={target}", "--template=llama-2"]
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ROOM, *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    *_, said, end = re.split("[\r\n]", ended.stderr)
+    assert (ended.returncode, ended.stdout, end) == (1, "", "")
+    assert said.startswith(f"error: {target}/whole: cannot be written: ")
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_training_takes_shape_weights_and_tokenizer_from_a_folder(

@@ -4,25 +4,26 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 from launch.convert import export_model, import_model
 from ocijax.errors import InputError
 from ocijax.hugging_face.folder import read_model_config
+from ocijax.model.lora import LoraConfig
 from ocijax.template import CHATML, chat_template
 from ocijax.train.checkpoint import load_description, load_model
 from ocijax.train.trainer import train
 from tests.hugging_face.conftest import make_folder  # noqa: F401  a fixture
 
 STEPS = 2
+FAMILIES = ("llama", "starcoder2", "gemma", "qwen2", "qwen3")
 
 
 @pytest.fixture
-def source(make_folder):  # noqa: F811
+def source(request, make_folder):  # noqa: F811
     """A folder with a chat template and files of its own."""
-    folder = make_folder("qwen2")
+    folder = make_folder(getattr(request, "param", "qwen2"))
     settings = {"tokenizer_class": "Qwen2Tokenizer", "chat_template": "{{ messages }}"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     return folder
@@ -35,18 +36,27 @@ def begun(recipe, change, source):
     return change(recipe, initial_checkpoint=str(source), steps=STEPS, learning_rate=1e-3)
 
 
-def test_what_was_trained_comes_back_from_a_folder_bit_for_bit(begun, source, tmp_path):
-    train(begun, tmp_path / "run")
-    trained = load_model(tmp_path / "run")
-    assert any(
-        not np.array_equal(array, load_model(source, template="llama-2").parameters[path])
-        for path, array in trained.parameters.items()
-    )
-    export_model(tmp_path / "run", tmp_path / "exported", shard_bytes=20_000, verify=True)
-    import_model(tmp_path / "exported", tmp_path / "again", verify=True)
-    again = load_model(tmp_path / "again")
-    assert (again.config, again.template) == (trained.config, trained.template)
-    jax.tree.map(np.testing.assert_array_equal, again.parameters, trained.parameters)
+@pytest.mark.parametrize("adapter", [LoraConfig(), LoraConfig(rank=4)], ids=["whole", "lora"])
+@pytest.mark.parametrize("source", FAMILIES, indirect=True)
+def test_what_was_trained_comes_back_from_a_folder_bit_for_bit(begun, source, adapter, tmp_path):
+    train(replace(begun, lora=adapter), tmp_path / "run")
+    before = load_model(source, template="llama-2").parameters
+    for dtype, shard_bytes in (("float32", 20_000), ("bfloat16", 10**9)):
+        trained = load_model(tmp_path / "run", dtype=dtype)
+        assert any(
+            not np.array_equal(array, before[path].astype(dtype))
+            for path, array in trained.parameters.items()
+        )
+        exported, again = tmp_path / f"exported-{dtype}", tmp_path / f"again-{dtype}"
+        settings = {"dtype": dtype, "shard_bytes": shard_bytes, "verify": True}
+        export_model(tmp_path / "run", exported, **settings)
+        import_model(exported, again, verify=True)
+        found = load_model(again)
+        assert (found.config, found.template) == (trained.config, trained.template)
+        for path, array in trained.parameters.items():
+            assert found.parameters[path].dtype == dtype
+            np.testing.assert_array_equal(found.parameters[path], array)
+        assert (exported / "model.safetensors").exists() == (shard_bytes == 10**9)
 
 
 def test_files_travel_with_a_run_but_for_the_old_chat_template(begun, source, change, tmp_path):

@@ -112,16 +112,6 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(begun, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-def test_a_merged_adapter_comes_back_from_a_folder_bit_for_bit(begun, tmp_path):
-    train(begun, tmp_path / "run")
-    trained = load_model(tmp_path / "run")
-    export_model(tmp_path / "run", tmp_path / "exported", shard_bytes=20_000, verify=True)
-    import_model(tmp_path / "exported", tmp_path / "again", verify=True)
-    again = load_model(tmp_path / "again")
-    assert (again.config, again.template) == (trained.config, trained.template)
-    jax.tree.map(np.testing.assert_array_equal, again.parameters, trained.parameters)
-
-
 def test_peft_files_hold_what_merging_adds_to_the_tensors(begun, source, tmp_path):
     train(begun, tmp_path / "run")
     export_model(tmp_path / "run", tmp_path / "merged", shard_bytes=10**9)
