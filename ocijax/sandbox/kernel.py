@@ -40,7 +40,7 @@ def system_call(number: int, name: str, *arguments) -> int:
 
 def control(option: int, value: int = 0, pointer=0) -> None:
     """Calls ``prctl``."""
-    call("prctl", option, ctypes.c_ulong(value), pointer, 0, 0)
+    call("prctl", option, value, pointer, 0, 0)
 
 
 def fork_apart(namespaces: int) -> int:
