@@ -91,9 +91,9 @@ def serve(status: socket.socket, jobs: socket.socket) -> None:
         _refuse(status, error)
     sys.argv[:] = ["program"]
     _import(settings["packages"])
-    _rehearse()
     gc.collect()
     gc.freeze()
+    _rehearse()  # last, so that jobs find free the memory that it used, and no other
     _tell(status, f"ready {settings['landlock']}")
     run = _run_apart if apart else _run_here
     for number in itertools.count(1):
