@@ -12,6 +12,7 @@ of the job's own namespaces, which watches, reaps and kills, and the *candidate*
 there is the candidate alone, and what watches it is the launcher.
 """
 
+import _socket  # and not the rest of `socket`, which would be copied with every fork
 import collections  # noqa: F401  imported once here, what most programs import
 import contextlib
 import functools  # noqa: F401
@@ -26,7 +27,6 @@ import os
 import re  # noqa: F401
 import resource
 import signal
-import socket
 import struct
 import sys
 import typing  # noqa: F401
@@ -52,7 +52,7 @@ _MOST_SETTINGS = 1 << 20
 _MOST_NUMBER = 32
 _MORE_OTHERS = 256  # processes and threads that this user may come to have besides
 _JOB_DESCRIPTORS = struct.Struct("5i")
-_JOB_CONTROL_BYTES = socket.CMSG_SPACE(_JOB_DESCRIPTORS.size)
+_JOB_CONTROL_BYTES = _socket.CMSG_SPACE(_JOB_DESCRIPTORS.size)
 ENTRIES = {
     "run": candidate.run,
     "call": candidate.call,
@@ -61,7 +61,7 @@ ENTRIES = {
 }
 
 
-def serve(status: socket.socket, jobs: socket.socket) -> None:
+def serve(status: _socket.socket, jobs: _socket.socket) -> None:
     """Runs the jobs that come in on ``jobs``, until the other end of ``status`` is closed."""
     settings = marshal.loads(status.recv(_MOST_SETTINGS))
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -189,7 +189,7 @@ def _run_here(settings, status, jobs, proc, number) -> str:
     return report
 
 
-def _family(status: socket.socket, proc: int, number: int, kill) -> Family:
+def _family(status: _socket.socket, proc: int, number: int, kill) -> Family:
     """Returns one that is to end when its number comes in, or nothing can any more."""
 
     def is_to_end() -> bool:
@@ -265,7 +265,7 @@ def _become_candidate(settings, status, jobs, proc, number, begun) -> None:
     os._exit(0)
 
 
-def _take(jobs: socket.socket, number: int) -> tuple[int, ...]:
+def _take(jobs: _socket.socket, number: int) -> tuple[int, ...]:
     """Waits for the job of this number and returns its descriptors; leaves if there is to be none.
 
     Others are of jobs that were to end before their process had taken them.
@@ -281,7 +281,7 @@ def _take(jobs: socket.socket, number: int) -> tuple[int, ...]:
             os.close(descriptor)
 
 
-def _tell(status: socket.socket, line: str) -> bool:
+def _tell(status: _socket.socket, line: str) -> bool:
     """Sends lines; returns whether there still is somebody to read them."""
     try:
         status.send(line.encode("utf-8", "backslashreplace") + b"\n")
@@ -290,10 +290,10 @@ def _tell(status: socket.socket, line: str) -> bool:
     return True
 
 
-def _refuse(status: socket.socket, error: OSError) -> None:
+def _refuse(status: _socket.socket, error: OSError) -> None:
     _tell(status, f"refused {error.strerror or error}")
     os._exit(1)
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=0), socket.socket(fileno=int(sys.argv[1])))
+    serve(_socket.socket(fileno=0), _socket.socket(fileno=int(sys.argv[1])))
