@@ -5,6 +5,7 @@ Every function acts on the calling process and cannot be undone.
 
 import contextlib
 import ctypes
+import math
 import os
 import resource
 
@@ -26,6 +27,9 @@ _NO_CAPABILITIES = (ctypes.c_uint32 * 6)()
 _FILTER_MODE, _INSTRUCTION_BYTES = 2, 8
 
 _SCRATCH_FILES = 16384
+
+Limit = tuple[int, tuple[int, int]]
+"""What `resource.setrlimit` takes."""
 
 
 class _Filter(ctypes.Structure):
@@ -179,28 +183,30 @@ def set_limits(
 ) -> None:
     """Sets the kernel's limits on this process and those it starts; never above present ones."""
     set_size_limits(memory_bytes, descriptors)
-    set_use_limits(cpu_seconds, file_bytes, processes)
+    for limit in use_limits(cpu_seconds, file_bytes, processes):
+        resource.setrlimit(*limit)
 
 
 def set_size_limits(memory_bytes: int, descriptors: int) -> None:
     """Sets those of the limits that hold for a launcher too."""
-    _set_limit(resource.RLIMIT_AS, memory_bytes)
-    _set_limit(resource.RLIMIT_NOFILE, descriptors)
-    for limit in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
-        _set_limit(limit, 0)
+    sizes = {resource.RLIMIT_AS: memory_bytes, resource.RLIMIT_NOFILE: descriptors}
+    unused = (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE)
+    for limit, most in (sizes | dict.fromkeys(unused, 0)).items():
+        resource.setrlimit(*_limit(limit, most, most))
 
 
-def set_use_limits(cpu_seconds: float, file_bytes: int, processes: int) -> None:
-    """Sets those of the limits that a launcher would use up, or that hold for programs alone."""
-    _set_limit(resource.RLIMIT_FSIZE, file_bytes)
-    seconds = max(1, -int(-cpu_seconds // 1))
-    _set_limit(resource.RLIMIT_NPROC, processes)
-    _set_limit(resource.RLIMIT_CPU, seconds, seconds + 1)
+def use_limits(cpu_seconds: float, file_bytes: int, processes: int) -> list[Limit]:
+    """Returns those that a launcher would use up, or that hold for programs alone, to be set."""
+    seconds = max(1, math.ceil(cpu_seconds))
+    return [
+        _limit(resource.RLIMIT_FSIZE, file_bytes, file_bytes),
+        _limit(resource.RLIMIT_NPROC, processes, processes),
+        _limit(resource.RLIMIT_CPU, seconds, seconds + 1),
+    ]
 
 
-def _set_limit(limit: int, soft: int, hard: int | None = None) -> None:
+def _limit(limit: int, soft: int, hard: int) -> Limit:
     ceiling = resource.getrlimit(limit)[1]
-    hard = soft if hard is None else hard
     if ceiling != resource.RLIM_INFINITY:
         soft, hard = min(soft, ceiling), min(hard, ceiling)
-    resource.setrlimit(limit, (soft, hard))
+    return limit, (soft, hard)

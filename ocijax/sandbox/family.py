@@ -2,10 +2,10 @@
 
 import contextlib
 import os
+import resource
 import select
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from confinement import read
 
@@ -13,71 +13,67 @@ _LOOK_SECONDS = 0.05
 _KILL_SECONDS = 0.001
 
 
-@dataclass
-class Used:
-    """What processes that have ended and been waited for used up.
-
-    Attributes:
-      cpu_seconds: of all together.
-      peak_bytes: the most that one of them held.
-    """
-
-    cpu_seconds: float = 0.0
-    peak_bytes: int = 0
-
-    def add(self, usage) -> None:
-        """Adds those of one `os.wait4`."""
-        self.cpu_seconds += usage.ru_utime + usage.ru_stime
-        self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss << 10)
-
-
 class Family:
     """A candidate and all that descends from it, watched by a process that adopts their orphans.
 
+    It is made before the candidate is forked: a page of memory that is written to afterwards has
+    to be copied first.
+
     Args:
       proc: from `confinement.open_proc`.
-      candidate: its process, a child of this one.
+      control: descriptor that is readable when there is a reason to ask ``is_to_end``.
+      is_to_end: tells whether nobody waits for the candidate any more.
       kill: tries to kill all of the family.
 
     Attributes:
-      ended: how the candidate did, as `os.wait` gives it; ``None`` while it has not.
-      used: by those that have ended.
+      begun: descriptor of an event, for the candidate to tell that it has something to do.
+      cpu_seconds: that those which have ended used up together.
+      peak_bytes: the most that one of these held.
     """
 
-    def __init__(self, proc: int, candidate: int, kill: Callable[["Family"], None]):
-        self.ended: int | None = None
-        self.used = Used()
+    def __init__(
+        self,
+        proc: int,
+        control: int,
+        is_to_end: Callable[[], bool],
+        kill: Callable[["Family"], None],
+    ):
+        self.begun = os.eventfd(0)
+        self.cpu_seconds = 0.0
+        self.peak_bytes = 0
         self._proc = proc
-        self._candidate = candidate
+        self._control = control
+        self._is_to_end = is_to_end
         self._kill = kill
+        self._ended: int | None = None
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
+        self._poll.register(self.begun, select.POLLIN)
 
-    def watch(
-        self, begun: int, control: int, is_to_end: Callable[[], bool], memory_bytes: int
-    ) -> None:
+    def fork(self) -> int:
+        """Forks the candidate, as `os.fork` does."""
+        self._candidate = os.fork()
+        return self._candidate
+
+    def watch(self, memory_bytes: int) -> None:
         """Waits until the candidate ends or is to end.
 
         Args:
-          begun: descriptor that is readable once it has something to do.
-          control: descriptor that is readable when there is a reason to ask ``is_to_end``.
-          is_to_end: tells whether nobody waits for the candidate any more.
           memory_bytes: that several processes may hold together; of one the kernel sees to it.
 
         Raises:
           MemoryError: they hold more.
         """
         handle = os.pidfd_open(self._candidate)
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        poll.register(control, select.POLLIN)
-        poll.register(begun, select.POLLIN)
+        self._poll.register(handle, select.POLLIN)
         interval = None
         try:
             while True:
-                ready = dict(poll.poll(interval))
-                if handle in ready or (control in ready and is_to_end()):
+                ready = dict(self._poll.poll(interval))
+                if handle in ready or (self._control in ready and self._is_to_end()):
                     return
-                if begun in ready:
-                    poll.unregister(begun)
+                if self.begun in ready:
+                    self._poll.unregister(self.begun)
                     interval = 1000 * _LOOK_SECONDS
                     continue
                 self._bury()
@@ -87,30 +83,38 @@ class Family:
                     raise MemoryError
         finally:
             os.close(handle)
-            self._bury()
+            os.close(self.begun)
 
-    def end(self) -> None:
-        """Kills until none is left; orphans come to this process, so none escapes by forking."""
-        while self._bury():
+    def end(self) -> int | None:
+        """Kills until none is left; orphans come to this process, so none escapes by forking.
+
+        Returns how the candidate had ended by then, as `os.wait` gives it; ``None`` if it had not.
+        """
+        left = self._bury()
+        ended = self._ended
+        while left:
             self._kill(self)
-            if self.ended is None:
-                self._bury_one(os.wait4(self._candidate, 0))
+            if self._ended is None:
+                self._bury_one(*os.wait4(self._candidate, 0))
             else:
                 time.sleep(_KILL_SECONDS)
+            left = self._bury()
+        return ended
 
     def _bury(self) -> bool:
         """Waits for those that have ended; returns whether there are others."""
-        with contextlib.suppress(ChildProcessError):
+        try:
             while (one := os.wait4(-1, os.WNOHANG))[0]:
-                self._bury_one(one)
+                self._bury_one(*one)
             return True
-        return False
+        except ChildProcessError:
+            return False
 
-    def _bury_one(self, one: tuple) -> None:
-        pid, status, usage = one
-        self.used.add(usage)
+    def _bury_one(self, pid: int, status: int, usage: resource.struct_rusage) -> None:
+        self.cpu_seconds += usage.ru_utime + usage.ru_stime
+        self.peak_bytes = max(self.peak_bytes, usage.ru_maxrss << 10)
         if pid == self._candidate:
-            self.ended = status
+            self._ended = status
 
     def members(self) -> list[int]:
         """Returns the processes below this one, numbered as ``proc`` does, the nearest first."""

@@ -14,6 +14,7 @@ _CLONE, _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE = 435, 442, -100, 0x8000
 _CLONE_WORDS, _EXIT_SIGNAL = 8, 4
 
 _libc = ctypes.PyDLL(None, use_errno=True)  # which keeps Python's lock, as forking must
+_prctl = _libc.prctl
 _before_fork = ctypes.pythonapi.PyOS_BeforeFork
 _after_fork_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
 _after_fork_child = ctypes.pythonapi.PyOS_AfterFork_Child
@@ -23,7 +24,10 @@ for _function in (_before_fork, _after_fork_parent, _after_fork_child):
 
 def call(name: str, *arguments) -> int:
     """Returns what a function of the C library gives; raises OSError where that is -1."""
-    result = getattr(_libc, name)(*arguments)
+    return _checked(getattr(_libc, name)(*arguments), name)
+
+
+def _checked(result: int, name: str) -> int:
     if result == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
@@ -40,7 +44,7 @@ def system_call(number: int, name: str, *arguments) -> int:
 
 def control(option: int, value: int = 0, pointer=0) -> None:
     """Calls ``prctl``."""
-    call("prctl", option, ctypes.c_ulong(value), pointer, 0, 0)
+    _checked(_prctl(option, value, pointer, 0, 0), "prctl")
 
 
 def fork_apart(namespaces: int) -> int:

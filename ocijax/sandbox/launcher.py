@@ -12,6 +12,7 @@ of the job's own namespaces, which watches, reaps and kills, and the *candidate*
 there is the candidate alone, and what watches it is the launcher.
 """
 
+import _socket  # and not the rest of `socket`, which would be copied with every fork
 import collections  # noqa: F401  imported once here, what most programs import
 import contextlib
 import functools  # noqa: F401
@@ -24,8 +25,9 @@ import marshal
 import math  # noqa: F401
 import os
 import re  # noqa: F401
+import resource
 import signal
-import socket
+import struct
 import sys
 import typing  # noqa: F401
 
@@ -49,8 +51,8 @@ _REHEARSALS = 10  # Python rewrites a function for speed when it is called the e
 _MOST_SETTINGS = 1 << 20
 _MOST_NUMBER = 32
 _MORE_OTHERS = 256  # processes and threads that this user may come to have besides
-_JOB_CONTROL_BYTES = socket.CMSG_SPACE(5 * 4)  # which its five descriptors come in
-_ASIDE = 100  # above all descriptors that are open here
+_JOB_DESCRIPTORS = struct.Struct("5i")
+_JOB_CONTROL_BYTES = _socket.CMSG_SPACE(_JOB_DESCRIPTORS.size)
 ENTRIES = {
     "run": candidate.run,
     "call": candidate.call,
@@ -59,7 +61,7 @@ ENTRIES = {
 }
 
 
-def serve(status: socket.socket, jobs: socket.socket) -> None:
+def serve(status: _socket.socket, jobs: _socket.socket) -> None:
     """Runs the jobs that come in on ``jobs``, until the other end of ``status`` is closed."""
     settings = marshal.loads(status.recv(_MOST_SETTINGS))
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -78,14 +80,20 @@ def serve(status: socket.socket, jobs: socket.socket) -> None:
             confinement.adopt_orphans()
             confinement.bar_privileges()
             confinement.drop_capabilities()
+        cpu_seconds, file_bytes, processes = settings["use_limits"]
+        settings["use_limits"] = []
         if not settings["commands"]:  # which have limits of their own
             confinement.set_size_limits(settings["memory_bytes"], DESCRIPTORS)
+            settings["use_limits"] = confinement.use_limits(
+                cpu_seconds, file_bytes, processes + settings["others"]
+            )
     except OSError as error:
         _refuse(status, error)
+    sys.argv[:] = ["program"]
     _import(settings["packages"])
-    _rehearse()
     gc.collect()
     gc.freeze()
+    _rehearse()  # last, so that jobs find free the memory that it used, and no other
     _tell(status, f"ready {settings['landlock']}")
     run = _run_apart if apart else _run_here
     for number in itertools.count(1):
@@ -160,47 +168,48 @@ def _lead(settings, status, jobs, proc, number) -> None:
         confinement.let_memory_be_read(False)
     except OSError as error:
         _refuse(status, error)
-    begun = os.eventfd(0)
-    child = os.fork()
-    if child == 0:
+    family = _family(status, proc, number, _kill_namespace)
+    if family.fork() == 0:
         confinement.let_memory_be_read(True)
-        _become_candidate(settings, status, jobs, proc, number, begun)
+        _become_candidate(settings, status, jobs, proc, number, family.begun)
     confinement.drop_capabilities()
     jobs.close()
-    _tell(status, _watch(Family(proc, child, _kill_namespace), settings, status, number, begun))
+    _tell(status, _watch(family, settings["memory_bytes"]))
     os._exit(0)
 
 
 def _run_here(settings, status, jobs, proc, number) -> str:
     """Runs a job as a child that shares all but its limits with us."""
-    begun = os.eventfd(0)
-    child = os.fork()
-    if child == 0:
+    family = _family(status, proc, number, _kill_each)
+    if family.fork() == 0:
         confinement.die_with_parent()  # it may kill the launcher, which is of the same user
-        _become_candidate(settings, status, jobs, proc, number, begun)
-    report = _watch(Family(proc, child, _kill_each), settings, status, number, begun)
-    os.close(begun)
+        _become_candidate(settings, status, jobs, proc, number, family.begun)
+    report = _watch(family, settings["memory_bytes"])
     scratch.clear(settings["scratch"])
     return report
 
 
-def _watch(family: Family, settings: dict, status: socket.socket, number: int, begun: int) -> str:
-    """Watches a candidate to its end and has nothing of it left; returns what is to be told."""
+def _family(status: _socket.socket, proc: int, number: int, kill) -> Family:
+    """Returns one that is to end when its number comes in, or nothing can any more."""
 
     def is_to_end() -> bool:
         return status.recv(_MOST_NUMBER) in (b"", b"%d" % number)
 
+    return Family(proc, status.fileno(), is_to_end, kill)
+
+
+def _watch(family: Family, memory_bytes: int) -> str:
+    """Watches a candidate to its end and has nothing of it left; returns what is to be told."""
     report = ""
     try:
-        family.watch(begun, status.fileno(), is_to_end, settings["memory_bytes"])
+        family.watch(memory_bytes)
     except MemoryError:
         report = "memory 0\n"
-    ended = family.ended
-    family.end()
+    ended = family.end()
     if ended is not None and not report:
         code = os.waitstatus_to_exitcode(ended)
         report = f"signal {-code}\n" if code < 0 else f"exit {code}\n"
-    return f"used {family.used.cpu_seconds} {family.used.peak_bytes}\n{report}"
+    return f"used {family.cpu_seconds} {family.peak_bytes}\n{report}"
 
 
 def _kill_namespace(family: Family) -> None:
@@ -233,9 +242,8 @@ def _become_candidate(settings, status, jobs, proc, number, begun) -> None:
                 file.write(file_content)
         # Its number as the harness knows it; inside, it is another.
         _tell(status, f"started {os.readlink('self', dir_fd=proc)}")
-        if job["command"] is None:
-            cpu_seconds, file_bytes, processes = settings["use_limits"]
-            confinement.set_use_limits(cpu_seconds, file_bytes, processes + settings["others"])
+        for limit in settings["use_limits"]:
+            resource.setrlimit(*limit)
         if settings["landlock"]:
             landlock.restrict(settings["landlock"])
     except MemoryError:
@@ -243,42 +251,37 @@ def _become_candidate(settings, status, jobs, proc, number, begun) -> None:
         os._exit(1)
     except OSError as error:
         _refuse(status, error)
-    for target, descriptor in enumerate(streams):
-        os.dup2(descriptor, _ASIDE + target)
-    for target in range(len(streams)):
-        os.dup2(_ASIDE + target, target, inheritable=target < 3)
+    for target, descriptor in enumerate(streams):  # no target among them: all are open here
+        os.dup2(descriptor, target, inheritable=target < 3)
     os.closerange(len(streams), DESCRIPTORS)
     if settings["filter"]:
         confinement.deny_system_calls(settings["filter"])
     channel = len(streams) - 1
     if job["command"] is not None:
         command.run(job["command"], channel, settings["others"], DESCRIPTORS)
-    sys.argv[:] = ["program"]
     exit_status = ENTRIES[job["entry"]](channel, **job["arguments"])
     if exit_status is not None:  # a script's, whose threads and exit handlers have their turn
         sys.exit(exit_status)
     os._exit(0)
 
 
-def _take(jobs: socket.socket, number: int) -> list[int]:
+def _take(jobs: _socket.socket, number: int) -> tuple[int, ...]:
     """Waits for the job of this number and returns its descriptors; leaves if there is to be none.
 
     Others are of jobs that were to end before their process had taken them.
     """
     while True:
         message, control, _, _ = jobs.recvmsg(_MOST_NUMBER, _JOB_CONTROL_BYTES)
-        descriptors = [
-            descriptor for _, _, data in control for descriptor in memoryview(data).cast("i")
-        ]
-        if message == b"%d" % number:
-            return descriptors
         if not message:
             os._exit(0)
+        descriptors = _JOB_DESCRIPTORS.unpack(control[0][2])
+        if message == b"%d" % number:
+            return descriptors
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _tell(status: socket.socket, line: str) -> bool:
+def _tell(status: _socket.socket, line: str) -> bool:
     """Sends lines; returns whether there still is somebody to read them."""
     try:
         status.send(line.encode("utf-8", "backslashreplace") + b"\n")
@@ -287,10 +290,10 @@ def _tell(status: socket.socket, line: str) -> bool:
     return True
 
 
-def _refuse(status: socket.socket, error: OSError) -> None:
+def _refuse(status: _socket.socket, error: OSError) -> None:
     _tell(status, f"refused {error.strerror or error}")
     os._exit(1)
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=0), socket.socket(fileno=int(sys.argv[1])))
+    serve(_socket.socket(fileno=0), _socket.socket(fileno=int(sys.argv[1])))

@@ -4,13 +4,12 @@ import contextlib
 import marshal
 import math
 import os
-import re
 import select
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ocijax.sandbox.capture import Capture
 from ocijax.sandbox.encoding import ANSWER_BYTES, LATE_BYTES, frame
@@ -32,8 +31,7 @@ Cause = Literal["exit", "signal", "memory", "timeout", "output", "garbled", "don
 _OWN_ENDINGS: tuple[Cause, ...] = ("oversize", "memory", "exit", "signal")
 
 
-@dataclass(frozen=True)
-class Time:
+class Time(NamedTuple):
     """Time that has passed, or that may: on the clock, and of the process on a CPU, in seconds."""
 
     wall: float
@@ -194,7 +192,7 @@ class Run:
         self._lost = False
         self._began: float | None = None
         self._last = self._allowed = Time(0.0, 0.0)
-        self._clock: int | None = None
+        self._clock = 0
         self._deadline: float | None = time.monotonic() + _START_SECONDS
         self._cause: Cause | None = None
         self._killed = math.inf
@@ -351,11 +349,11 @@ class Run:
             self._ignore(self._status)
         self.gone = line.endswith(b"gone\n")
         self._report += line
-        if self._began is None:
-            self._begin()
+        if self._began is None and line.startswith(b"started "):
+            self._begin(int(line[8:]))
 
     def _collect(self, data: bytes) -> None:
-        if self._cause is not None:
+        if self._cause is not None or self._began is None:  # too late, or no answer of a program
             return
         self._frames += data
         while len(self._frames) >= 8:
@@ -370,8 +368,6 @@ class Run:
             answer = bytes(self._frames[8 : 8 + length])
             del self._frames[: 8 + length]
             now = self._now()
-            if self._began is None:
-                self._last = now
             passed = Time(now.wall - self._last.wall, now.cpu - self._last.cpu)
             allowed = self._receive(answer, passed)
             if allowed is None:
@@ -383,19 +379,18 @@ class Run:
             self._last = Time(time.monotonic(), now.cpu)
             self._deadline = self._next_deadline(self._last)
 
-    def _begin(self) -> None:
-        if started := re.search(rb"^started (\d+)\n", self._report, re.MULTILINE):
-            self._clock = ~int(started[1]) << 3 | _PROCESS_CLOCK
-            self._last = self._now()
-            self._began = self._last.wall
-            self._deadline = self._next_deadline(self._last)
+    def _begin(self, process: int) -> None:
+        self._clock = ~process << 3 | _PROCESS_CLOCK
+        self._last = self._now()
+        self._began = self._last.wall
+        self._deadline = self._next_deadline(self._last)
 
     def _now(self) -> Time:
         """The time now; that of the process stands still when it has ended."""
-        cpu = self._last.cpu
-        if self._clock is not None:
-            with contextlib.suppress(OSError):
-                cpu = time.clock_gettime(self._clock)
+        try:
+            cpu = time.clock_gettime(self._clock)
+        except OSError:
+            cpu = self._last.cpu
         return Time(time.monotonic(), cpu)
 
     def _next_deadline(self, now: Time) -> float:
