@@ -39,7 +39,7 @@ class ComputeConfig:
     """
 
     dtype: Literal["bfloat16", "float32", "float64"] = "bfloat16"
-    attention: Kernel | Literal["auto"] = "auto"
+    attention: Literal[Kernel, "auto"] = "auto"
     max_segments: int = 16
     scan_layers: bool = True
 
