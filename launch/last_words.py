@@ -13,8 +13,8 @@ _BEGINS = re.compile(rb"^[WEF]\d{4} .*(coordination_service|preemption_sync_mana
 _FATAL = re.compile(rb"^F\d{4} .*JAX distributed service detected fatal errors")
 _OURS = b"error: "
 _LINE = (
-    b"\nerror: another process of this run has ended, and its own output says why; run the same "
-    b"command again in all of them to go on\n"
+    b"\nerror: another process of this run has ended, or has never begun; its own output says why; "
+    b"run the same command again in all of them to go on\n"
 )
 
 

@@ -65,15 +65,18 @@ def joined(
         raise InputError(
             "--coordinator, --process_count and --process_index belong together; give all three"
         )
+    if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
+        raise InputError(f"--coordinator={coordinator}: must be HOST:PORT")
     if all(given) and not 0 <= process_index < process_count:
         raise InputError(
             f"--process_index={process_index}: must lie in [0, --process_count={process_count})"
         )
+    terminal = _report_end()
     _initialize(coordinator, process_count, process_index)
     if jax.process_count() == 1:
+        os.dup2(terminal, 2)
         yield
         return
-    _report_end()
     try:
         yield
     except BaseException as error:
@@ -101,10 +104,10 @@ def _initialize(coordinator: str | None, count: int | None, index: int | None) -
         ) from error
 
 
-def _report_end() -> None:
+def _report_end() -> int:
     """Hands what is written to the file of standard error to `launch.last_words`.
 
-    Python's own standard error stays what it is, a terminal where it is one.
+    Python's own standard error stays what it is, a terminal where it is one; returns its file.
     """
     reading, writing = os.pipe()
     own = os.dup(2)
@@ -119,6 +122,7 @@ def _report_end() -> None:
     os.close(reading)
     os.close(writing)
     sys.stderr = os.fdopen(own, "w", buffering=1, errors="backslashreplace")
+    return own
 
 
 def _describe(error: BaseException) -> int:

@@ -16,6 +16,7 @@ import grain
 import jax
 import numpy as np
 import optax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from ocijax.configuration import to_mapping
@@ -122,6 +123,7 @@ def train(
             )
         )
         first = checkpoints.latest_step or 0
+        _check_shared(workdir, first)
         state, batches, seconds = _begin(recipe, optimizer, mesh, rows.train, checkpoints)
         writer = None
         if jax.process_index() == 0:
@@ -171,6 +173,16 @@ def evaluation_loss(
     sums = [step(state.parameters, state.frozen, place(batch, mesh)) for batch in batches]
     losses, weights = np.array(jax.device_get(sums), np.float64).T
     return float(losses.sum() / weights.sum())
+
+
+def _check_shared(workdir: Path, step: int) -> None:
+    """Refuses a workdir in which the processes of the run see different checkpoints."""
+    steps = np.ravel(multihost_utils.process_allgather(np.array(step)))
+    if steps.min() != steps.max():
+        raise InputError(
+            f"{workdir}: the processes see different checkpoints there, from that of step "
+            f"{steps.min()} to that of step {steps.max()}; use a --workdir that all of them share"
+        )
 
 
 def _describe(recipe: Recipe, workdir: Path) -> ModelDescription:

@@ -13,7 +13,7 @@ from tests.launch.runs import curve, wait_for_step
 
 STEPS = 20
 ONE_LINE = re.compile(
-    r"\s*error: .*another process.* ended, .*; run the same command again in all of them to go on\n"
+    r"\s*error: .*another process.* ended.*; run the same command again in all of them to go on\n"
 )
 
 
@@ -143,12 +143,33 @@ def test_only_some_of_the_three_flags_are_refused(start, flags, tmp_path):
 @pytest.mark.parametrize("victims", [(1,), (0, 1)], ids=["one", "all"])
 def test_killed_five_times_they_go_on_bit_for_bit(two, begin, tmp_path, victims):
     for _ in range(5):
-        children = begin(tmp_path)
-        wait_for_step(children[0], tmp_path, len(curve(tmp_path)) + random.randint(1, 8))
+        children = begin(tmp_path, "--config.train.checkpoint_every=2")
+        wait_for_step(children[0], tmp_path, len(curve(tmp_path)) + random.randint(1, 3))
         for victim in victims:
             children[victim].kill()
         for child in children:
             written = child.communicate(timeout=60)[1]
             assert child.returncode == -signal.SIGKILL or ONE_LINE.search(written)
+        assert len(curve(tmp_path)) < STEPS, "killed too late"
     finish(begin(tmp_path))
     assert curve(tmp_path) == curve(two)
+
+
+@pytest.mark.soak
+def test_one_that_stands_still_ends_the_other_within_a_minute(begin, tmp_path):
+    children = begin(tmp_path)
+    wait_for_step(children[0], tmp_path, 3)
+    children[1].send_signal(signal.SIGSTOP)
+    written = children[0].communicate(timeout=60)[1]
+    assert ONE_LINE.search(written)
+    children[1].kill()
+    children[1].communicate()
+
+
+@pytest.mark.soak
+def test_processes_whose_devices_hold_the_same_rows_read_the_same(begin, tmp_path):
+    heads = "--config.model.num_attention_heads=8"
+    finish(begin(tmp_path / "one", heads, processes=1))
+    mesh = ("--config.mesh.data=1", "--config.mesh.fsdp=1", "--config.mesh.tensor=8")
+    finish(begin(tmp_path / "two", heads, *mesh))
+    assert_close(tmp_path / "one", tmp_path / "two", 1e-5)
