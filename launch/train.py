@@ -8,8 +8,8 @@ Every field of the recipe is a flag. Run again, the same command goes on where i
 ended; SIGTERM and Ctrl-C write a checkpoint first. Progress goes to the terminal, curves to
 WORKDIR/tensorboard and WORKDIR/metrics.jsonl, checkpoints to WORKDIR/checkpoints.
 
-The exit status is 0 once training is finished, and 75 where it was stopped, or ended by another
-process of the run, and is to be run again.
+The exit status is 0 once training is finished, 75 where it was stopped after a checkpoint, and 1
+where something must be mended first; with any other, as when another process died, run it again.
 
 On a TPU pod, and under SLURM, Open MPI or Kubernetes, the same command on every host is one run,
 with a WORKDIR that all of them see. Elsewhere three flags say so:
