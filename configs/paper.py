@@ -66,6 +66,7 @@ def paper_recipe(
         train={
             "batch_size": ROWS,
             "micro_batches": layout.micro_batches,
+            "spike_threshold": 10.0,
             "remat": layout.remat,
             "evaluate_every": 200,
             "checkpoint_every": 200,

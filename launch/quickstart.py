@@ -12,6 +12,7 @@ command goes on where it was. In the working directory lie
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -182,8 +183,8 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def main() -> None:
-    """The whole job."""
+def main() -> int:
+    """The whole job; the status is that of the program."""
     values = flags.FLAGS
     quickstart = Quickstart(
         Path(values.workdir), values.seed, Sandbox(isolation=values.isolation), get_config()
@@ -191,8 +192,9 @@ def main() -> None:
     quickstart.make_data()
     if not quickstart.train():
         _say("stopped; run the same command again to go on")
-        return
+        return os.EX_TEMPFAIL
     print(quickstart.report(quickstart.measure()))
+    return os.EX_OK
 
 
 if __name__ == "__main__":

@@ -7,18 +7,29 @@
 Every field of the recipe is a flag. Run again, the same command goes on where it was, however it
 ended; SIGTERM and Ctrl-C write a checkpoint first. Progress goes to the terminal, curves to
 WORKDIR/tensorboard and WORKDIR/metrics.jsonl, checkpoints to WORKDIR/checkpoints.
+
+The exit status is 0 once training is finished, 75 where it was stopped after a checkpoint, and 1
+where something must be mended first; with any other, as when another process died, run it again.
+
+On a TPU pod, and under SLURM, Open MPI or Kubernetes, the same command on every host is one run,
+with a WORKDIR that all of them see. Elsewhere three flags say so:
+
+    --coordinator=HOST:PORT --process_count=2 --process_index=0
 """
 
+import contextlib
 import dataclasses
-import signal
+import os
 import sys
 from pathlib import Path
-from typing import Any
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 from tqdm import tqdm
 
+from launch.processes import Interruption, define_flags, joined
+from ocijax.compiler import keep_compiled, platform, set_flags
 from ocijax.configuration import from_mapping, to_mapping
 from ocijax.errors import InputError
 from ocijax.hugging_face.folder import read_model_config
@@ -54,6 +65,7 @@ def describe(progress: Progress) -> str:
     """The numbers of the last report on one line."""
     report = progress.report
     speed, mfu, held_out = report.tokens_per_second, report.mfu, progress.evaluation_loss
+    waited, goodput = report.data_wait, report.goodput
     return ", ".join(
         [
             f"loss {report.loss:.4f}",
@@ -61,56 +73,31 @@ def describe(progress: Progress) -> str:
             f"gradient {report.gradient_norm:.3f}",
             f"{speed:,.0f} tokens/s" if speed else "n/a tokens/s",
             f"MFU {mfu:.1%}" if mfu else "MFU n/a",
+            *([f"data wait {waited:.1%}"] if waited is not None else []),
+            *([f"goodput {goodput:.1%}"] if goodput is not None else []),
+            *([f"{report.skipped} skipped"] if report.skipped else []),
             *([f"evaluation loss {held_out:.4f}"] if held_out is not None else []),
         ]
     )
 
 
-class Interruption:
-    """True once SIGTERM or Ctrl-C has come; the second Ctrl-C ends the program at once.
-
-    As a context manager it listens only inside.
-    """
-
-    def __init__(self):
-        self._received = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "Interruption":
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number, frame) -> None:
-        del number, frame
-        self._received = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def __call__(self) -> bool:
-        """Whether to stop."""
-        return self._received
-
-
 def train_on_terminal(recipe: Recipe, workdir: str | Path) -> Progress:
     """Trains with progress on standard error; SIGTERM and Ctrl-C write a checkpoint and stop it.
+
+    Of several processes the first one shows it.
 
     Raises:
       InputError: as `ocijax.train.trainer.train`.
     """
     with Interruption() as stop:
         rows = load_rows(recipe)
+        if jax.process_index() != 0:
+            return train(recipe, workdir, rows=rows, stop=stop)
         if rows.counts is not None:
             counts = [f"{value} {name}" for name, value in dataclasses.asdict(rows.counts).items()]
             print(f"packed into {len(rows.train)} rows: {', '.join(counts)}", file=sys.stderr)
-        bar = ProgressBar()
-        try:
+        with contextlib.closing(ProgressBar()) as bar:
             return train(recipe, workdir, rows=rows, observe=bar, stop=stop)
-        finally:
-            bar.close()
 
 
 def read_recipe() -> Recipe:
@@ -120,7 +107,7 @@ def read_recipe() -> Recipe:
       InputError: a file or a field is wrong.
     """
     path = config_flags.get_config_filename(flags.FLAGS["config"])
-    if not Path(path).is_file():
+    if not Path(path.partition(":")[0]).is_file():
         raise InputError(f"--config={path}: there is no such file")
     mapping = flags.FLAGS.config.to_dict()
     if folder := flags.FLAGS.from_hf:
@@ -130,11 +117,19 @@ def read_recipe() -> Recipe:
     return from_mapping(Recipe, mapping)
 
 
-def main() -> None:
-    """Reads the recipe, trains and says how it ended."""
-    progress = train_on_terminal(read_recipe(), flags.FLAGS.workdir)
-    ended = "done" if progress.step == progress.steps else "stopped; run again to go on"
-    print(f"{flags.FLAGS.workdir}: {progress.step} of {progress.steps} steps, {ended}")
+def main() -> int:
+    """Reads the recipe, trains and says how it ended; the status is that of the program."""
+    values, recipe = flags.FLAGS, read_recipe()
+    keep_compiled(values.compilation_cache)
+    if unknown := set_flags(platform()):
+        print(f"left out, as this XLA does not know them: {' '.join(unknown)}", file=sys.stderr)
+    with joined(values.coordinator, values.process_count, values.process_index):
+        progress = train_on_terminal(recipe, values.workdir)
+        done = progress.step == progress.steps
+        if jax.process_index() == 0:
+            ended = "done" if done else "stopped; run again to go on"
+            print(f"{values.workdir}: {progress.step} of {progress.steps} steps, {ended}")
+    return os.EX_OK if done else os.EX_TEMPFAIL
 
 
 if __name__ == "__main__":
@@ -146,5 +141,12 @@ if __name__ == "__main__":
         "Hugging Face folder to start from: gives config.model, config.train.initial_checkpoint"
         " and, where that is empty, config.data.tokenizer.",
     )
+    flags.DEFINE_string(
+        "compilation_cache",
+        None,
+        "Folder for compiled programs, '' for none; by default JAX_COMPILATION_CACHE_DIR, or"
+        " ~/.cache/ocijax/compiled.",
+    )
+    define_flags()
     flags.mark_flags_as_required(["config", "workdir"])
     run(main)

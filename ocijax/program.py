@@ -10,10 +10,10 @@ from absl import app, logging
 from ocijax.errors import InputError
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], int | None]) -> None:
     """Parses absl flags, calls ``main`` and turns `InputError` and Ctrl-C into one line.
 
-    The exit status is 1, or 130 for Ctrl-C.
+    The exit status is what ``main`` returns, 0 for ``None``; 1 or, for Ctrl-C, 130 where it raises.
     """
 
     def guarded(arguments: list[str]) -> int:
@@ -25,14 +25,13 @@ def run(main: Callable[[], None]) -> None:
         # log every thread's traceback of a failure that we report in one line.
         logging.set_verbosity(logging.FATAL)
         try:
-            main()
+            return main() or 0
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("\nstopped; run the same command again to go on", file=sys.stderr)
             return 128 + signal.SIGINT  # as shells count
-        return 0
 
     app.run(guarded, flags_parser=_parse)
 

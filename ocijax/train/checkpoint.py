@@ -44,6 +44,7 @@ from ocijax.train.step import TrainState
 
 _WRITTEN_AT_ONCE = 2**30
 """Bytes that saving a model alone may hold beside it, or those of its largest array."""
+_LOSS = "evaluation_loss"
 _CHUNK_BYTES = 2**26
 """Of an array, in a file; so many are copied at once."""
 
@@ -66,10 +67,17 @@ class Checkpoints:
     Args:
       directory: holds one folder for each step; made where absent.
       description: travels with every checkpoint.
-      keep: how many of the latest checkpoints stay.
+      keep: how many of the latest checkpoints stay, beside that with the lowest evaluation loss.
+      keep_every: those of steps that this divides stay as well; 0: none for that.
     """
 
-    def __init__(self, directory: str | Path, description: ModelDescription, keep: int):
+    def __init__(
+        self,
+        directory: str | Path,
+        description: ModelDescription,
+        keep: int,
+        keep_every: int = 0,
+    ):
         self._directory = Path(directory).absolute()
         self._description = description
         self._arrays = "adapter" if description.adapter else "params"
@@ -77,7 +85,7 @@ class Checkpoints:
         self._checkpointer = ocp.training.Checkpointer(
             self._directory,
             context=_context(),
-            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            preservation_policy=_policy(keep, keep_every),
             cleanup_tmp_directories=True,
         )
 
@@ -96,13 +104,20 @@ class Checkpoints:
         latest = self._checkpointer.latest
         return None if latest is None else latest.step
 
-    def save(self, step: int, state: TrainState, data: Mapping[str, Any]) -> None:
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        data: Mapping[str, Any],
+        evaluation_loss: float | None = None,
+    ) -> None:
         """Begins to save; returns as soon as the arrays may be overwritten.
 
         Args:
           step: number of steps done.
           state: after that many steps.
           data: the data iterator's state, as JSON can hold it.
+          evaluation_loss: of that state, where it is known.
 
         Raises:
           InputError: this checkpoint or the one before could not be written.
@@ -112,7 +127,12 @@ class Checkpoints:
         parts = {**arrays, "data": dict(data)}
         parts |= _description_parts(self._description)
         try:
-            response = self._checkpointer.save_checkpointables_async(step, parts, force=True)
+            response = self._checkpointer.save_checkpointables_async(
+                step,
+                parts,
+                force=True,
+                metrics=None if evaluation_loss is None else {_LOSS: evaluation_loss},
+            )
         except Exception as error:
             raise self._failure(step, error) from error
         self._pending = step, response
@@ -383,6 +403,23 @@ def _reason(error: Exception) -> str:
     """Why something could not be written, in a line."""
     reason = str(error).strip().split("\n")[0] or type(error).__name__
     return "no space left on device" if "No space left on device" in reason else reason
+
+
+def _policy(keep: int, keep_every: int) -> ocp.training.preservation_policies.PreservationPolicy:
+    """Which checkpoints stay: the latest, the best and, where asked for, some at long intervals."""
+    policies = ocp.training.preservation_policies
+    kept = [
+        policies.LatestN(keep),
+        policies.BestN(
+            get_metric_fn=lambda metrics: metrics[_LOSS],
+            reverse=True,
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        ),
+    ]
+    if keep_every:
+        kept.append(policies.EveryNSteps(keep_every))
+    return policies.AnyPreservationPolicy(kept)
 
 
 def _context() -> ocp.Context:

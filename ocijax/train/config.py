@@ -73,15 +73,22 @@ class TrainConfig:
       moments_dtype: that AdamW's two moments are kept in, ``float32`` standing for the parameters'
         own; in ``bfloat16`` they take half the memory, and ``b1`` and ``b2`` may be 0.99 at most.
       clip_norm: gradients with a larger global norm are scaled down to it; 0: never.
+      skip_nonfinite: a step whose gradient is not finite changes nothing.
+      spike_threshold: nor does one whose gradient norm is larger than this many times the running
+        mean, see `ocijax.train.guard`; 0: all norms will do.
+      most_skipped: the run gives up after so many steps in a row that changed nothing.
       remat: what the backward pass computes again instead of holding it, see
         `ocijax.model.remat.Remat`.
       logits_chunk: positions of a row whose logits are held at once.
       log_every: steps between two reports.
       evaluate_every: steps between two evaluation losses; 0: at the end only.
       checkpoint_every: steps between two checkpoints; one is always written at the end.
-      checkpoints_kept: how many checkpoints stay, the latest ones.
+      checkpoints_kept: how many checkpoints stay, the latest ones; beside these that with the
+        lowest evaluation loss, of those that were written right after an evaluation.
+      checkpoint_keep_every: those of steps that this divides stay as well; 0: none for that.
       initial_checkpoint: a checkpoint, or a Hugging Face folder, whose parameters training starts
         from; empty: fresh ones.
+      profile_steps: first and last step to trace into WORKDIR/profile; empty: none.
       peak_flops: of one device in the compute dtype, for the MFU; 0: as known for its kind.
     """
 
@@ -97,13 +104,18 @@ class TrainConfig:
     weight_decay: float = 0.0
     moments_dtype: Literal["float32", "bfloat16"] = "float32"
     clip_norm: float = 1.0
+    skip_nonfinite: bool = True
+    spike_threshold: float = 0.0
+    most_skipped: int = 10
     remat: Remat = "full"
     logits_chunk: int = 512
     log_every: int = 10
     evaluate_every: int = 0
     checkpoint_every: int = 500
     checkpoints_kept: int = 2
+    checkpoint_keep_every: int = 0
     initial_checkpoint: str = ""
+    profile_steps: tuple[int, ...] = ()
     peak_flops: float = 0.0
 
     def __post_init__(self):
@@ -115,12 +127,21 @@ class TrainConfig:
             "log_every",
             "checkpoint_every",
             "checkpoints_kept",
+            "most_skipped",
             "learning_rate",
             "epsilon",
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, is {getattr(self, name)}")
-        for name in ("steps", "evaluate_every", "weight_decay", "clip_norm", "peak_flops"):
+        for name in (
+            "steps",
+            "evaluate_every",
+            "weight_decay",
+            "clip_norm",
+            "spike_threshold",
+            "checkpoint_keep_every",
+            "peak_flops",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, is {getattr(self, name)}")
         for name in ("warmup_fraction", "b1", "b2"):
@@ -132,6 +153,13 @@ class TrainConfig:
                 f"moments_dtype is bfloat16, which b1 ({self.b1}) and b2 ({self.b2}) above 0.99 "
                 "are too slow for"
             )
+        if self.profile_steps:
+            first, last = self.profile_steps[0], self.profile_steps[-1]
+            if len(self.profile_steps) != 2 or not 0 < first <= last:
+                raise ValueError(
+                    "profile_steps must be the first and the last step to trace, as in "
+                    f"--config.train.profile_steps=10,15, is {self.profile_steps}"
+                )
         if not self.steps and self.epochs <= 0:
             raise ValueError(f"epochs must be positive where steps is 0, is {self.epochs}")
         if self.batch_size % self.micro_batches:
@@ -196,6 +224,9 @@ FREE_TO_CHANGE = frozenset(
         "config.mesh.tensor",
         "config.compute.attention",
         "config.compute.scan_layers",
+        "config.train.skip_nonfinite",
+        "config.train.spike_threshold",
+        "config.train.most_skipped",
         "config.train.remat",
         "config.train.micro_batches",
         "config.train.logits_chunk",
@@ -203,7 +234,10 @@ FREE_TO_CHANGE = frozenset(
         "config.train.evaluate_every",
         "config.train.checkpoint_every",
         "config.train.checkpoints_kept",
+        "config.train.checkpoint_keep_every",
+        "config.train.profile_steps",
         "config.train.peak_flops",
     }
 )
-"""Fields that a run may change when it goes on: they change no result but for rounding."""
+"""Fields that a run may change when it goes on: they change no result but for rounding, or how a
+run goes on that would fail."""

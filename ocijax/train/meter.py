@@ -1,12 +1,14 @@
 """From the metrics of steps, still on the devices, to reports with rates."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from ocijax.data.packing import Row
 from ocijax.train.config import Recipe
 from ocijax.train.flops import peak_flops, training_flops
 from ocijax.train.optimizer import learning_rate_schedule
@@ -20,12 +22,17 @@ class StepReport:
     Attributes:
       step: steps done.
       loss: nats per target.
-      learning_rate: that the step took.
+      learning_rate: that the step took; 0 where it was skipped.
       gradient_norm: before clipping.
       targets: sum of the loss weights.
       tokens: in the batch, padding left out.
+      skipped: updates skipped so far, see `ocijax.train.guard`.
+      skipped_in_a_row: of these the latest, without one made between them.
       tokens_per_second: over the steps read together, on the last of them only.
       mfu: share of the devices' peak, likewise; see `ocijax.train.flops`.
+      data_wait: share of the time in which this host waited for its rows, likewise.
+      goodput: share of the time since the run first began in which it made those steps that
+        count; not in which it compiled, evaluated, saved, stood still or lost steps; likewise.
     """
 
     step: int
@@ -34,8 +41,12 @@ class StepReport:
     gradient_norm: float
     targets: float
     tokens: int
+    skipped: int
+    skipped_in_a_row: int
     tokens_per_second: float | None = None
     mfu: float | None = None
+    data_wait: float | None = None
+    goodput: float | None = None
 
 
 class Meter:
@@ -45,9 +56,11 @@ class Meter:
       recipe: gives schedule, shape and compute dtype.
       steps: of the whole run.
       mesh: its devices count for the MFU.
+      began: when the run first began, in seconds of the epoch.
+      seconds: that its steps took before this start.
     """
 
-    def __init__(self, recipe: Recipe, steps: int, mesh: Mesh):
+    def __init__(self, recipe: Recipe, steps: int, mesh: Mesh, began: float, seconds: float):
         self._model = recipe.model
         adapter = trained_table(recipe) if recipe.lora.rank else {}
         self._adapter_size = sum(spec.size for spec in adapter.values())
@@ -59,6 +72,16 @@ class Meter:
         self._peak = peak * mesh.size if peak else None
         self._pending: list[tuple[int, Metrics]] = []
         self._clock: float | None = None
+        self._waited = 0.0
+        self._began = began
+        self.seconds = seconds
+
+    def fetch(self, batches: Iterator[Row]) -> Row:
+        """The next batch; how long it takes counts as waiting for data."""
+        before = time.perf_counter()
+        batch = next(batches)
+        self._waited += time.perf_counter() - before
+        return batch
 
     def add(self, step: int, metrics: Metrics) -> None:
         """The metrics of a step just begun."""
@@ -73,37 +96,48 @@ class Meter:
         """Whether time is being taken; a reading begins that."""
         return self._clock is not None
 
-    def pause(self) -> None:
-        """Takes no time until the next reading."""
-        self._clock = None
+    def restart(self) -> None:
+        """Takes the time from now on; what was since the last reading was no training."""
+        self._clock, self._waited = time.perf_counter(), 0.0
 
     def read(self, count: int | None = None) -> list[StepReport]:
         """Waits for the first ``count`` steps that are not read yet, all by default."""
         taken = self._pending[:count]
         self._pending = self._pending[len(taken) :]
         values = jax.device_get([metrics for _, metrics in taken])
-        now, before = time.perf_counter(), self._clock
-        self._clock = now
+        rates = {}
+        if self.running and taken:
+            rates = self._measure(values, time.perf_counter() - self._clock)
+        self.restart()
         reports = []
-        for place, ((step, _), value) in enumerate(zip(taken, values, strict=True), start=1):
-            speed = utilisation = None
-            if place == len(taken) and before is not None:
-                tokens = sum(float(value["tokens"]) for value in values)
-                attended = sum(float(value["attended"]) for value in values)
-                speed = tokens / (now - before)
-                if self._peak:
-                    flops = training_flops(self._model, tokens, attended, self._adapter_size)
-                    utilisation = flops / (now - before) / self._peak
+        for (step, _), value in zip(taken, values, strict=True):
+            skipped, in_a_row = int(value["skipped"]), int(value["skipped_in_a_row"])
             reports.append(
                 StepReport(
                     step=step,
                     loss=float(value["loss"]),
-                    learning_rate=float(self._rates[step - 1]),
+                    learning_rate=0.0 if in_a_row else float(self._rates[step - 1 - skipped]),
                     gradient_norm=float(value["gradient_norm"]),
                     targets=float(value["targets"]),
                     tokens=int(value["tokens"]),
-                    tokens_per_second=speed,
-                    mfu=utilisation,
+                    skipped=skipped,
+                    skipped_in_a_row=in_a_row,
+                    **(rates if step == taken[-1][0] else {}),
                 )
             )
         return reports
+
+    def _measure(self, values: list[Metrics], seconds: float) -> dict[str, float]:
+        """The rates of steps that took so long together."""
+        self.seconds += seconds
+        tokens = sum(float(value["tokens"]) for value in values)
+        attended = sum(float(value["attended"]) for value in values)
+        rates = {
+            "tokens_per_second": tokens / seconds,
+            "data_wait": self._waited / seconds,
+            "goodput": self.seconds / (time.time() - self._began),
+        }
+        if self._peak:
+            flops = training_flops(self._model, tokens, attended, self._adapter_size)
+            rates["mfu"] = flops / seconds / self._peak
+        return rates

@@ -1,4 +1,4 @@
-"""The optimizer: clipping and AdamW under a linear warm-up and a cosine to zero."""
+"""The optimizer: clipping and AdamW under a linear warm-up and a cosine to zero, guarded."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,11 @@ import optax
 
 from ocijax.model.parameters import ParameterSpec
 from ocijax.train.config import TrainConfig
+from ocijax.train.guard import guard
 
 
 def learning_rate_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
-    """Learning rate by step, counted from zero; no step of the ``steps`` has a rate of zero."""
+    """Learning rate by update, counted from zero; none of the ``steps`` has a rate of zero."""
     warmup = max(1, round(config.warmup_fraction * steps))
     return optax.join_schedules(
         [
@@ -27,7 +28,10 @@ def learning_rate_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
 def make_optimizer(
     config: TrainConfig, table: Mapping[str, ParameterSpec], steps: int
 ) -> optax.GradientTransformation:
-    """AdamW (arXiv 1711.05101) over a table's arrays, norms and biases not decayed."""
+    """AdamW (arXiv 1711.05101) over a table's arrays, norms and biases not decayed.
+
+    Its state is a `ocijax.train.guard.GuardState`.
+    """
     adamw = optax.adamw(
         learning_rate_schedule(config, steps),
         b1=config.b1,
@@ -38,9 +42,9 @@ def make_optimizer(
     )
     if config.moments_dtype == "bfloat16":
         adamw = _stored_in_bfloat16(adamw)
-    if not config.clip_norm:
-        return adamw
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    if config.clip_norm:
+        adamw = optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw)
+    return guard(adamw, config)
 
 
 def _stored_in_bfloat16(inner: optax.GradientTransformation) -> optax.GradientTransformation:

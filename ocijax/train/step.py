@@ -42,8 +42,9 @@ class TrainState(NamedTuple):
 
 Metrics = dict[str, jax.Array]
 """Scalars of one step: ``loss`` in nats per target, ``gradient_norm`` before clipping,
-``targets`` (sum of the loss weights), ``tokens`` (padding left out) and ``attended`` (pairs of a
-token and one that it sees, itself included)."""
+``targets`` (sum of the loss weights), ``tokens`` (padding left out), ``attended`` (pairs of a
+token and one that it sees, itself included), ``skipped`` (updates so far, this one included) and
+``skipped_in_a_row``, see `ocijax.train.guard`."""
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 EvaluationStep = Callable[[Parameters, Parameters, Batch], tuple[jax.Array, jax.Array]]
@@ -220,6 +221,8 @@ def make_train_step(
             "targets": weight,
             "tokens": (batch["segment_ids"] > 0).sum(),
             "attended": seen.astype(jnp.float32).sum(),
+            "skipped": optimizer_state.skipped,
+            "skipped_in_a_row": optimizer_state.skipped_in_a_row,
         }
         parameters = optax.apply_updates(state.parameters, updates)
         return TrainState(parameters, optimizer_state, state.frozen), metrics

@@ -1,12 +1,12 @@
 """A training run, from recipe to last checkpoint; run again, it goes on where it was.
 
-WORKDIR/config.json           the recipe
+WORKDIR/config.json, run.json  see ocijax.train.record
 WORKDIR/checkpoints/<step>/   see ocijax.train.checkpoint
 WORKDIR/metrics.jsonl         one line a step
 WORKDIR/tensorboard/          the same as curves
+WORKDIR/profile/              traces of the steps of config.train.profile_steps
 """
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -19,25 +19,25 @@ import optax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from ocijax.configuration import differences, to_mapping
-from ocijax.data.packing import Row
+from ocijax.configuration import to_mapping
 from ocijax.data.pipeline import Rows, evaluation_batches, train_batches
 from ocijax.errors import InputError
 from ocijax.model.description import AdapterDescription, ModelDescription
 from ocijax.sharding import make_mesh
 from ocijax.train.checkpoint import Checkpoints, inherited_files, load_parameters
-from ocijax.train.config import FREE_TO_CHANGE, Recipe
-from ocijax.train.loss import Batch
+from ocijax.train.config import Recipe
 from ocijax.train.meter import Meter, StepReport
 from ocijax.train.metrics import MetricsWriter
 from ocijax.train.optimizer import make_optimizer
+from ocijax.train.placement import host_share, place
+from ocijax.train.profiler import Profiler
+from ocijax.train.record import claim, record_start
 from ocijax.train.rows import RowSets, load_rows
 from ocijax.train.step import (
     EvaluationStep,
     Metrics,
     TrainState,
     abstract_state,
-    batch_sharding,
     initial_parameters,
     initial_state,
     make_evaluation_step,
@@ -71,7 +71,7 @@ def train(
     *,
     rows: RowSets | None = None,
     observe: Callable[[Progress], None] = lambda progress: None,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[int], bool] = lambda step: False,
     devices: list[jax.Device] | None = None,
 ) -> Progress:
     """Trains up to the recipe's last step, from the workdir's latest checkpoint if it has one.
@@ -88,14 +88,16 @@ def train(
       workdir: its files; made where absent.
       rows: those of `load_rows`, where they were loaded already.
       observe: told at the start, every ``log_every`` steps and after each evaluation.
-      stop: asked after each step; true writes a checkpoint and returns.
+      stop: asked after each step, by the steps done; true writes a checkpoint and returns. Where
+        several processes form the run, it must answer alike in all of them.
       devices: those to use; all by default.
 
     Returns:
       Where it ended: fewer than all steps are done only where it was stopped.
 
     Raises:
-      InputError: data, mesh or workdir do not fit the recipe, or a checkpoint cannot be written.
+      InputError: data, mesh or workdir do not fit the recipe, a checkpoint cannot be written, or
+        too many updates in a row were skipped.
     """
     workdir, settings = Path(workdir), recipe.train
     mesh = make_mesh(recipe.mesh, devices)
@@ -109,35 +111,46 @@ def train(
     optimizer = make_optimizer(settings, trained_table(recipe), steps)
     train_step = make_train_step(recipe, optimizer, mesh)
     evaluation_step = make_evaluation_step(recipe, mesh)
-    _claim(workdir, recipe)
+    claim(workdir, recipe)
+    began = record_start(workdir, recipe, mesh)
     with ExitStack() as stack:
         checkpoints = stack.enter_context(
             Checkpoints(
-                workdir / "checkpoints", _describe(recipe, workdir), settings.checkpoints_kept
+                workdir / "checkpoints",
+                _describe(recipe, workdir),
+                settings.checkpoints_kept,
+                settings.checkpoint_keep_every,
             )
         )
         first = checkpoints.latest_step or 0
-        state, batches = _begin(recipe, optimizer, mesh, rows.train, checkpoints)
+        _check_shared(workdir, first)
+        state, batches, seconds = _begin(recipe, optimizer, mesh, rows.train, checkpoints)
         writer = None
         if jax.process_index() == 0:
             writer = stack.enter_context(MetricsWriter(workdir, first))
-        log = _Log(Meter(recipe, steps, mesh), writer, observe, Progress(first, steps))
+        profiler = stack.enter_context(Profiler(workdir / "profile", settings.profile_steps))
+        meter = Meter(recipe, steps, mesh, began, seconds)
+        log = _Log(meter, writer, observe, Progress(first, steps), settings.most_skipped)
         for step in range(first + 1, steps + 1):
-            state, metrics = train_step(state, _place(next(batches), mesh))
+            batch = place(meter.fetch(batches), mesh)
+            profiler.before(step, state)
+            state, metrics = train_step(state, batch)
+            profiler.after(step, metrics)
             log.begun(step, metrics, settings.log_every)
             checkpoints.check()
             last = step == steps
-            stopping = not last and _agreed(stop, step, settings.log_every)
+            stopping = not last and stop(step)
             due = settings.evaluate_every and step % settings.evaluate_every == 0
+            loss = None
             if rows.evaluation is not None and (last or due):
                 batch_size = settings.batch_size // settings.micro_batches
-                log.evaluated(
-                    evaluation_loss(evaluation_step, state, rows.evaluation, batch_size, mesh)
-                )
+                loss = evaluation_loss(evaluation_step, state, rows.evaluation, batch_size, mesh)
+                log.evaluated(loss)
             if last or stopping or step % settings.checkpoint_every == 0:
                 log.read()
                 data = {"iterator": batches.get_state(), "rows": len(rows.train)}
-                checkpoints.save(step, state, data)
+                checkpoints.save(step, state, data | {"seconds": meter.seconds}, loss)
+                meter.restart()
             if stopping:
                 break
         return log.progress
@@ -155,41 +168,21 @@ def evaluation_loss(
       batch_size: rows at once, over all devices.
       mesh: of the step.
     """
-    batches = evaluation_batches(
-        rows,
-        batch_size=batch_size,
-        host_index=jax.process_index(),
-        host_count=jax.process_count(),
-    )
-    sums = [step(state.parameters, state.frozen, _place(batch, mesh)) for batch in batches]
+    index, count = host_share(mesh)
+    batches = evaluation_batches(rows, batch_size=batch_size, host_index=index, host_count=count)
+    sums = [step(state.parameters, state.frozen, place(batch, mesh)) for batch in batches]
     losses, weights = np.array(jax.device_get(sums), np.float64).T
     return float(losses.sum() / weights.sum())
 
 
-def _claim(workdir: Path, recipe: Recipe) -> None:
-    """Writes the recipe into the workdir, or checks that it is the one already there.
-
-    Raises:
-      InputError: the workdir belongs to another recipe, the first differing field of which is
-        named, or cannot be written.
-    """
-    path, mapping = workdir / "config.json", to_mapping(recipe)
-    if path.exists():
-        for name, there, here in differences(json.loads(path.read_text()), mapping):
-            if name not in FREE_TO_CHANGE:
-                raise InputError(
-                    f"{workdir}: belongs to a run with {name}={there!r}, not {here!r}; choose "
-                    "another --workdir or that value"
-                )
-    if jax.process_index() != 0:
-        return
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(json.dumps(mapping, indent=2) + "\n")
-        unfinished.rename(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+def _check_shared(workdir: Path, step: int) -> None:
+    """Refuses a workdir in which the processes of the run see different checkpoints."""
+    steps = np.ravel(multihost_utils.process_allgather(np.array(step)))
+    if steps.min() != steps.max():
+        raise InputError(
+            f"{workdir}: the processes see different checkpoints there, from that of step "
+            f"{steps.min()} to that of step {steps.max()}; use a --workdir that all of them share"
+        )
 
 
 def _describe(recipe: Recipe, workdir: Path) -> ModelDescription:
@@ -220,15 +213,16 @@ def _begin(
     mesh: Mesh,
     rows: Rows,
     checkpoints: Checkpoints,
-) -> tuple[TrainState, grain.DatasetIterator]:
-    """The state to go on from, and the iterator over the batches that follow."""
+) -> tuple[TrainState, grain.DatasetIterator, float]:
+    """The state to go on from, the batches that follow, and how long the steps before took."""
+    index, count = host_share(mesh)
     batches = iter(
         train_batches(
             rows,
             batch_size=recipe.train.batch_size,
             seed=recipe.seed,
-            host_index=jax.process_index(),
-            host_count=jax.process_count(),
+            host_index=index,
+            host_count=count,
         )
     )
     origin, frozen = recipe.train.initial_checkpoint, {}
@@ -244,30 +238,12 @@ def _begin(
                 "when this run began; put the old data back or choose another --workdir"
             )
         batches.set_state(data["iterator"])
-        return state, batches
+        return state, batches, data["seconds"]
     if origin and not recipe.lora.rank:
         parameters = load_parameters(origin, recipe.model, mesh, parameter_dtype(recipe))
     else:
         parameters = initial_parameters(recipe, mesh)
-    return initial_state(parameters, recipe, optimizer, mesh, frozen), batches
-
-
-def _place(batch: Row, mesh: Mesh) -> Batch:
-    """This host's share of a batch, on its devices."""
-    sharding = batch_sharding(mesh)
-    return {
-        name: jax.make_array_from_process_local_data(sharding, array)
-        for name, array in batch.items()
-    }
-
-
-def _agreed(stop: Callable[[], bool], step: int, interval: int) -> bool:
-    """Whether any host was told to stop; several hosts ask each other at intervals only."""
-    if jax.process_count() == 1:
-        return stop()
-    if step % interval:
-        return False
-    return bool(multihost_utils.process_allgather(np.array(stop())).any())
+    return initial_state(parameters, recipe, optimizer, mesh, frozen), batches, 0.0
 
 
 class _Log:
@@ -282,10 +258,12 @@ class _Log:
         writer: MetricsWriter | None,
         observe: Callable[[Progress], None],
         progress: Progress,
+        most_skipped: int,
     ):
         self._meter = meter
         self._writer = writer
         self._observe = observe
+        self._most_skipped = most_skipped
         self.progress = progress
         observe(progress)
 
@@ -297,7 +275,11 @@ class _Log:
             self.read(max(1, len(self._meter) - 1))
 
     def read(self, count: int | None = None) -> None:
-        """Waits for ``count`` steps, all by default, and passes their numbers on."""
+        """Waits for ``count`` steps, all by default, and passes their numbers on.
+
+        Raises:
+          InputError: too many updates in a row were skipped.
+        """
         reports = self._meter.read(count)
         if not reports:
             return
@@ -305,13 +287,21 @@ class _Log:
             numbers = asdict(report)
             self._write(numbers.pop("step"), numbers)
         self._tell(step=reports[-1].step, report=reports[-1])
+        for report in reports:
+            if report.skipped_in_a_row >= self._most_skipped:
+                raise InputError(
+                    f"step {report.step}: the last {report.skipped_in_a_row} updates were skipped, "
+                    f"by a gradient norm of {report.gradient_norm:.3g} at the end; run again with "
+                    "a larger config.train.spike_threshold or most_skipped, or in another "
+                    "--workdir with a lower config.train.learning_rate"
+                )
 
     def evaluated(self, loss: float) -> None:
         """Passes an evaluation loss on; the time it took is not training time."""
         self.read()
         self._write(self.progress.step, {"evaluation_loss": loss})
         self._tell(evaluation_loss=loss)
-        self._meter.pause()
+        self._meter.restart()
 
     def _write(self, step: int, numbers: Mapping[str, float | None]) -> None:
         if self._writer is not None:

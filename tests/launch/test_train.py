@@ -1,75 +1,23 @@
 import random
 import signal
-import subprocess
 import time
 
 import pytest
 
-from ocijax.conversation import Conversation, Message, write_conversations
 from ocijax.train.checkpoint import load_model
-from ocijax.train.metrics import read_metrics
-
-STEPS = 120
-
-
-@pytest.fixture(scope="module")
-def flags(tmp_path_factory, tiny_tokenizer_file):
-    """A recipe of many short steps, given on the command line; the workdir is left out."""
-    path = tmp_path_factory.mktemp("conversations") / "train.jsonl"
-    words = ("add", "return", "sort", "print", "range")
-    conversations = [
-        Conversation(
-            str(index),
-            (
-                Message("user", f"{words[index % 5]} {index}"),
-                Message("assistant", f"{words[index % 4]} {index % 7}\n" * (1 + index % 3)),
-            ),
-        )
-        for index in range(100)
-    ]
-    write_conversations(path, conversations)
-    values = {
-        "model.vocab_size": 352,
-        "model.hidden_size": 16,
-        "model.intermediate_size": 32,
-        "data.train": path,
-        "data.tokenizer": tiny_tokenizer_file,
-        "data.template": "llama-2",
-        "data.length": 128,
-        "data.holdout": 0.1,
-        "train.steps": STEPS,
-        "train.log_every": 1,
-        "train.evaluate_every": 50,
-        "train.checkpoint_every": 10,
-    }
-    overrides = [f"--config.{name}={value}" for name, value in values.items()]
-    return ["--config=configs/smoke.py", *overrides]
+from tests.launch.runs import STEPS, curve, wait_for_step
 
 
 @pytest.fixture(scope="module")
 def undisturbed(flags, start, tmp_path_factory):
     """The workdir of a run that nothing disturbed, and what it printed."""
     workdir = tmp_path_factory.mktemp("undisturbed")
-    child = start("launch.train", *flags, f"--workdir={workdir}")
+    # What a run may do besides, without another curve.
+    more = ("--config.train.profile_steps=3,4", f"--compilation_cache={workdir / 'compiled'}")
+    child = start("launch.train", *flags, *more, f"--workdir={workdir}")
     out, error = child.communicate()
     assert child.returncode == 0, error
     return workdir, out, error
-
-
-def wait_for_step(child: subprocess.Popen, workdir, step: int) -> None:
-    """Returns as soon as the run has written that step."""
-    while child.poll() is None:
-        if len(read_metrics(workdir / "metrics.jsonl")) >= step:
-            return
-        time.sleep(0.02)
-    pytest.fail(f"ended before step {step}: {child.communicate()[1]}")
-
-
-def curve(workdir):
-    """All numbers of all steps but those that time decides."""
-    rows = read_metrics(workdir / "metrics.jsonl")
-    timed = {"tokens_per_second", "mfu"}
-    return [{name: row[name] for name in row if name not in timed} for row in rows]
 
 
 def test_killed_at_a_random_step_it_goes_on_bit_for_bit(undisturbed, flags, start, tmp_path):
@@ -89,14 +37,14 @@ def test_killed_at_a_random_step_it_goes_on_bit_for_bit(undisturbed, flags, star
     assert curve(tmp_path) == curve(undisturbed[0])
 
 
-def test_sigterm_writes_a_checkpoint_and_ends_well(flags, start, tmp_path):
+def test_sigterm_writes_a_checkpoint_and_asks_to_be_run_again(flags, start, tmp_path):
     child = start(
         "launch.train", *flags, "--config.train.checkpoint_every=1000", f"--workdir={tmp_path}"
     )
     wait_for_step(child, tmp_path, 3)
     child.terminate()
     out, error = child.communicate()
-    assert child.returncode == 0, error
+    assert child.returncode == 75, error
     assert "stopped; run again to go on" in out
     (checkpoint,) = (tmp_path / "checkpoints").iterdir()
     assert 3 <= int(checkpoint.name) < STEPS
@@ -108,9 +56,27 @@ def test_the_terminal_shows_what_was_packed_and_how_it_goes(undisturbed):
     _, out, error = undisturbed
     assert "packed into" in error
     assert "0 too_long" in error
-    for part in ("loss", "rate", "gradient", "tokens/s", "MFU n/a", "evaluation loss", "120/120"):
+    for part in (
+        "loss",
+        "rate",
+        "gradient",
+        "tokens/s",
+        "MFU n/a",
+        "data wait",
+        "goodput",
+        "evaluation loss",
+        "120/120",
+    ):
         assert part in error
     assert "120 of 120 steps, done" in out
+
+
+def test_steps_are_profiled_on_demand(undisturbed):
+    assert list((undisturbed[0] / "profile").rglob("*.xplane.pb"))
+
+
+def test_what_was_compiled_is_kept(undisturbed):
+    assert list((undisturbed[0] / "compiled").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -124,6 +90,10 @@ def test_the_terminal_shows_what_was_packed_and_how_it_goes(undisturbed):
         ("--config.mesh.fsdp=7", "mesh data=-1 x fsdp=7 x tensor=1 does not divide the 1 devices"),
         ("--config.train.b1=2.0", "config.train.b1 must lie in [0, 1), is 2.0"),
         ("--config.train.learning_rate=0.5", "config.train.learning_rate=0.001, not 0.5"),
+        (
+            "--config.train.profile_steps=4",
+            "config.train.profile_steps must be the first and the last step to trace",
+        ),
         ("--config.data.template=alpaca", "template 'alpaca' is unknown"),
         ("--config.data.train=", "config.data.train names no file"),
         ("--config=configs/absent.py", "No such file or directory: 'configs/absent.py'"),

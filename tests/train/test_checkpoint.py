@@ -65,6 +65,16 @@ def test_the_last_ones_are_kept(workdir, model):
         assert checkpoints.latest_step == 10
 
 
+def test_the_best_one_and_those_at_long_intervals_are_kept_too(tmp_path, state, model):
+    losses = {1: 3.0, 2: 1.0, 3: None, 4: 2.0, 5: 5.0, 6: None}
+    # The second half is a run that goes on: it knows the losses of the first.
+    for half in ((1, 2, 3), (4, 5, 6)):
+        with Checkpoints(tmp_path, model, keep=1, keep_every=4) as checkpoints:
+            for step in half:
+                checkpoints.save(step, state, {"iterator": {}}, losses[step])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "4", "6"]
+
+
 def test_state_comes_back_bit_for_bit(workdir, model, recipe, optimizer, mesh, state):
     with Checkpoints(workdir / "checkpoints", model, keep=2) as checkpoints:
         wanted = abstract_state(recipe, optimizer, mesh)

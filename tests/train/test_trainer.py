@@ -2,6 +2,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 from ocijax.data.storage import digest, write_metadata, write_rows
@@ -36,7 +38,7 @@ def test_every_step_is_in_the_metrics(finished):
     assert len(values) == 12
     assert values[-1] < values[0] - 0.5
     row = read_metrics(workdir / "metrics.jsonl")[3]
-    assert {"learning_rate", "gradient_norm", "targets", "tokens"} < row.keys()
+    assert {"learning_rate", "gradient_norm", "targets", "tokens", "skipped"} < row.keys()
 
 
 def test_evaluation_loss_comes_at_intervals_and_at_the_end(finished):
@@ -52,6 +54,8 @@ def test_progress_is_observed_from_the_first_step_to_the_last(finished):
     assert seen[-1] == ended
     assert ended.step == 12
     assert ended.report.tokens_per_second > 0
+    assert 0 < ended.report.data_wait < 1
+    assert 0 < ended.report.goodput < 1
     assert ended.report.mfu is None, "nobody knows the peak of this processor"
 
 
@@ -66,16 +70,14 @@ def test_the_checkpoint_holds_the_trained_model(finished, recipe):
 
 
 def test_mfu_is_given_where_the_peak_is(recipe, change, tmp_path):
-    asked = iter([False] * 4 + [True])
-    ended = train(change(recipe, peak_flops=1e12), tmp_path, stop=lambda: next(asked))
+    ended = train(change(recipe, peak_flops=1e12), tmp_path, stop=lambda step: step == 5)
     assert 0 < ended.report.mfu < 1
 
 
 def test_stopped_and_run_again_gives_the_undisturbed_curve_bit_for_bit(
     finished, recipe, change, tmp_path
 ):
-    asked = iter([False] * 6 + [True])
-    stopped = train(recipe, tmp_path, stop=lambda: next(asked))
+    stopped = train(recipe, tmp_path, stop=lambda step: step == 7)
     assert (stopped.step, stopped.evaluation_loss is None) == (7, False)
     ended = train(recipe, tmp_path)
     assert losses(tmp_path) == losses(finished[0])
@@ -115,7 +117,7 @@ def test_epochs_give_the_number_of_steps(recipe, change, tmp_path):
     rows = load_rows(recipe)
     short = change(recipe, steps=0, epochs=2, evaluate_every=0)
     seen = []
-    train(short, tmp_path, rows=rows, observe=seen.append, stop=lambda: True)
+    train(short, tmp_path, rows=rows, observe=seen.append, stop=lambda step: True)
     assert seen[0].steps == len(rows.train) * 2 // recipe.train.batch_size
 
 
@@ -127,7 +129,7 @@ def test_too_few_rows_for_a_batch_are_refused(recipe, change, tmp_path):
 
 def test_training_starts_from_another_checkpoint(finished, recipe, change, tmp_path):
     recipe = change(recipe, initial_checkpoint=str(finished[0]))
-    ended = train(recipe, tmp_path, stop=lambda: True)
+    ended = train(recipe, tmp_path, stop=lambda step: True)
     assert ended.report.loss < losses(finished[0])[0] - 0.5
 
 
@@ -165,3 +167,51 @@ def test_a_vocabulary_smaller_than_the_tokenizers_is_refused(recipe):
 
 def test_config_json_is_the_recipe(finished):
     assert json.loads((finished[0] / "config.json").read_text())["train"]["steps"] == 12
+
+
+def test_run_json_has_all_that_made_each_start(recipe, tmp_path):
+    for _ in range(2):
+        train(recipe, tmp_path, stop=lambda step: True)
+    first, second = json.loads((tmp_path / "run.json").read_text())["starts"]
+    assert first["time"] < second["time"]
+    assert first["recipe"] == json.loads((tmp_path / "config.json").read_text())
+    assert first["packages"]["jax"] == jax.__version__
+    [source] = recipe.data.train
+    assert first["data_sha256"][source] == digest(Path(source))
+    assert first["data_sha256"].keys() == {source, recipe.data.tokenizer}
+    assert first["devices"]["mesh"]["data"] == jax.device_count()
+    assert first["code"] is None or len(first["code"]["commit"]) == 40
+
+
+@pytest.fixture(scope="module")
+def poisoned(recipe):
+    """The recipe's rows, of which one gives a gradient that is not a number."""
+    rows = load_rows(recipe)
+    first, *others = rows.train
+    return rows._replace(train=[{**first, "loss_weights": first["loss_weights"] * np.nan}, *others])
+
+
+def test_an_update_that_is_not_finite_is_skipped_and_the_run_goes_on(recipe, poisoned, tmp_path):
+    train(recipe, tmp_path, rows=poisoned)
+    rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "loss" in row]
+    spoilt = [row for row in rows if not np.isfinite(row["gradient_norm"])]
+    assert 0 < len(spoilt) < 8
+    assert rows[-1]["skipped"] == len(spoilt)
+    assert {row["learning_rate"] for row in spoilt} == {0.0}
+    fine = [row["loss"] for row in rows if row not in spoilt]
+    assert fine[-1] < fine[0] - 0.3
+
+
+def test_a_run_with_skipped_updates_goes_on_bit_for_bit(recipe, poisoned, tmp_path):
+    train(recipe, tmp_path / "whole", rows=poisoned)
+    for step in (4, 8, 12):
+        train(recipe, tmp_path / "parts", rows=poisoned, stop=lambda done, step=step: done == step)
+    one, other = (load_model(tmp_path / name).parameters for name in ("whole", "parts"))
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_too_many_skipped_in_a_row_end_the_run(recipe, poisoned, change, tmp_path):
+    spoilt = poisoned._replace(train=poisoned.train[:1] * 4)
+    message = "^step 3: the last 3 updates were skipped, by a gradient norm of nan at the end; run"
+    with pytest.raises(InputError, match=message):
+        train(change(recipe, most_skipped=3), tmp_path, rows=spoilt)
