@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
                 "max_segments": 16,
                 "scan_layers": True,
             },
-            "mesh": {"data": 1, "fsdp": -1, "tensor": 1},
+            "mesh": {"data": 1, "fsdp": -1, "context": 1, "tensor": 1},
             "lora": {"rank": 0, "alpha": 32.0, "targets": ""},
         }
     )

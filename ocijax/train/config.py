@@ -183,6 +183,7 @@ FREE_TO_CHANGE = frozenset(
     {
         "config.mesh.data",
         "config.mesh.fsdp",
+        "config.mesh.context",
         "config.mesh.tensor",
         "config.compute.attention",
         "config.compute.scan_layers",

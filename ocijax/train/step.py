@@ -10,8 +10,8 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ocijax.errors import InputError
-from ocijax.model.decoder import ComputeConfig, Decoder
-from ocijax.model.lora import adapter_table, with_adapter
+from ocijax.model.decoder import ComputeConfig
+from ocijax.model.lora import adapter_table
 from ocijax.model.packed_attention import check_kernel, choose_kernel
 from ocijax.model.parameters import (
     Parameters,
@@ -21,9 +21,10 @@ from ocijax.model.parameters import (
     parameter_table,
     table_shardings,
 )
-from ocijax.sharding import axis_size, constrain, named_sharding
+from ocijax.sharding import axis_size, named_sharding
 from ocijax.train.config import Recipe
-from ocijax.train.loss import Batch, batch_loss
+from ocijax.train.gradient import gradient_function, loss_function
+from ocijax.train.loss import Batch
 
 
 class TrainState(NamedTuple):
@@ -50,8 +51,8 @@ EvaluationStep = Callable[[Parameters, Parameters, Batch], tuple[jax.Array, jax.
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Where the rows of a batch live."""
-    return named_sharding(mesh, ("batch", "length"))
+    """Where the rows of a batch live, whole: the step shares them out along ``context``."""
+    return named_sharding(mesh, ("batch",))
 
 
 def parameter_dtype(recipe: Recipe) -> jnp.dtype:
@@ -66,7 +67,7 @@ def compute_on(mesh: Mesh, recipe: Recipe) -> ComputeConfig:
       InputError: that asked for does not run there.
     """
     compute, device = recipe.compute, mesh.devices.flat[0]
-    shape = recipe.model, compute.dtype, recipe.data.length, device
+    shape = recipe.model, compute.dtype, recipe.data.length, device, mesh.shape["context"]
     if compute.attention == "auto":
         return dataclasses.replace(compute, attention=choose_kernel(*shape))
     check_kernel(compute.attention, *shape)
@@ -81,7 +82,7 @@ def trained_table(recipe: Recipe) -> Mapping[str, ParameterSpec]:
 
 
 def initial_parameters(recipe: Recipe, mesh: Mesh) -> Parameters:
-    """Fresh parameters to train, of the recipe's seed; the same on every mesh."""
+    """Fresh parameters, of the recipe's seed; the same on every mesh."""
     table = trained_table(recipe)
     init = jax.jit(
         lambda key: init_table(table, key, parameter_dtype(recipe)),
@@ -101,11 +102,6 @@ def initial_state(
     shardings = state_shardings(recipe, optimizer, mesh)
     init = jax.jit(optimizer.init, out_shardings=shardings.optimizer)
     return TrainState(parameters, init(parameters), frozen or {})
-
-
-def whole_model(recipe: Recipe, parameters: Parameters, frozen: Parameters) -> Parameters:
-    """What the decoder takes: the parameters trained, on the frozen ones where they adapt those."""
-    return with_adapter(frozen, parameters, recipe.lora) if recipe.lora.rank else parameters
 
 
 def abstract_state(
@@ -155,7 +151,7 @@ def make_train_step(
     divided once, so that the result does not depend on their number.
 
     Raises:
-      InputError: the rows do not divide into the micro-batches over the mesh.
+      InputError: the rows do not divide into the micro-batches, or their length not over the mesh.
     """
     parts = recipe.train.micro_batches
     shards = axis_size(mesh, "batch")
@@ -164,43 +160,12 @@ def make_train_step(
             f"config.train.batch_size ({recipe.train.batch_size}) must be a multiple of "
             f"micro_batches ({parts}) times the {shards} devices along data and fsdp"
         )
+    _check_length(recipe, mesh)
     shardings = state_shardings(recipe, optimizer, mesh)
-    compute = compute_on(mesh, recipe)
-
-    def loss_sum(
-        parameters: Parameters, frozen: Parameters, batch: Batch
-    ) -> tuple[jax.Array, jax.Array]:
-        whole = whole_model(recipe, parameters, frozen)
-        decoder = Decoder(recipe.model, compute, whole)
-        return batch_loss(decoder, batch, recipe.train.logits_chunk, recipe.train.remat)
-
-    def sums(parameters: Parameters, frozen: Parameters, batch: Batch):
-        """Loss, weight and gradient sums of one micro-batch."""
-        gradient_of = jax.value_and_grad(loss_sum, has_aux=True)
-        (loss, weight), gradient = gradient_of(parameters, frozen, batch)
-        # Left implicit, gradients come back replicated.
-        return loss, weight, jax.lax.with_sharding_constraint(gradient, shardings.parameters)
-
-    def accumulated(parameters: Parameters, frozen: Parameters, batch: Batch):
-        """The same over all micro-batches; each takes every ``parts``-th row of each device."""
-
-        def split(array):
-            array = jnp.moveaxis(array.reshape(-1, parts, *array.shape[1:]), 1, 0)
-            return constrain(array, "micro_batches", "batch", "length")
-
-        def body(carry, part):
-            return jax.tree.map(jnp.add, carry, sums(parameters, frozen, part)), None
-
-        part = jax.tree.map(split, batch)
-        first = jax.tree.map(lambda array: array[0], part)
-        shapes = jax.eval_shape(sums, parameters, frozen, first)
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        return jax.lax.scan(body, zeros, part)[0]
+    gradient_of = gradient_function(recipe, compute_on(mesh, recipe), mesh)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            run = sums if parts == 1 else accumulated
-            loss, weight, gradient = run(state.parameters, state.frozen, batch)
+        (loss, weight), gradient = gradient_of(state.parameters, state.frozen, batch)
         # A batch without any target has a gradient of zero, not of zero by zero.
         divisor = jnp.where(weight > 0, weight, 1)
         gradient = jax.tree.map(lambda leaf: leaf / divisor.astype(leaf.dtype), gradient)
@@ -226,21 +191,26 @@ def make_train_step(
     )
 
 
+def _check_length(recipe: Recipe, mesh: Mesh) -> None:
+    parts, length = mesh.shape["context"], recipe.data.length
+    if parts > 1 and length % (2 * parts):
+        raise InputError(
+            f"config.data.length ({length}) must be a multiple of twice the {parts} devices along "
+            "context"
+        )
+    if length // parts % min(recipe.train.logits_chunk, length // parts):
+        raise InputError(
+            f"config.train.logits_chunk ({recipe.train.logits_chunk}) must divide the "
+            f"{length // parts} tokens of a row on each of the {parts} devices along context"
+        )
+
+
 def make_evaluation_step(recipe: Recipe, mesh: Mesh) -> EvaluationStep:
     """The jitted ``(parameters, frozen, batch) -> (loss sum, weight sum)`` of `batch_loss`."""
 
-    compute = compute_on(mesh, recipe)
-
-    def evaluate(
-        parameters: Parameters, frozen: Parameters, batch: Batch
-    ) -> tuple[jax.Array, jax.Array]:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            decoder = Decoder(recipe.model, compute, whole_model(recipe, parameters, frozen))
-            return batch_loss(decoder, batch, recipe.train.logits_chunk)
-
     frozen = parameter_shardings(recipe.model, mesh) if recipe.lora.rank else {}
     return jax.jit(
-        evaluate,
+        loss_function(recipe, compute_on(mesh, recipe), mesh),
         in_shardings=(table_shardings(trained_table(recipe), mesh), frozen, batch_sharding(mesh)),
         out_shardings=NamedSharding(mesh, PartitionSpec()),
     )
