@@ -50,6 +50,7 @@ def get_config() -> ConfigDict:
                 "epsilon": 1e-8,
                 "weight_decay": 0.0,
                 "clip_norm": 1.0,
+                "freeze_embedding": False,
                 "remat": "full",
                 "logits_chunk": 512,
                 "log_every": 10,

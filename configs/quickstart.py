@@ -50,6 +50,7 @@ def get_config() -> ConfigDict:
                 "epsilon": 1e-8,
                 "weight_decay": 0.1,
                 "clip_norm": 1.0,
+                "freeze_embedding": False,
                 "remat": "none",
                 "logits_chunk": 256,
                 "log_every": 20,

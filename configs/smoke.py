@@ -48,6 +48,7 @@ def get_config() -> ConfigDict:
                 "epsilon": 1e-8,
                 "weight_decay": 0.0,
                 "clip_norm": 1.0,
+                "freeze_embedding": False,
                 "remat": "none",
                 "logits_chunk": 128,
                 "log_every": 5,

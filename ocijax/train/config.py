@@ -70,6 +70,7 @@ class TrainConfig:
       epsilon: AdamW's, added to the root of the second moment.
       weight_decay: decoupled, times the learning rate; norms and biases are not.
       clip_norm: gradients with a larger global norm are scaled down to it; 0: never.
+      freeze_embedding: the embedding table stays as it is, and with it the head that it may be.
       remat: what the backward pass computes again instead of holding it, see
         `ocijax.model.remat.Remat`.
       logits_chunk: positions of a row whose logits are held at once.
@@ -93,6 +94,7 @@ class TrainConfig:
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     clip_norm: float = 1.0
+    freeze_embedding: bool = False
     remat: Remat = "full"
     logits_chunk: int = 512
     log_every: int = 10

@@ -31,8 +31,8 @@ class TrainState(NamedTuple):
     """What a step needs beside the batch.
 
     Attributes:
-      parameters: those that are trained, by path: the model's, or an adapter's.
-      optimizer: its state over them.
+      parameters: by path: the model's, or an adapter's.
+      optimizer: its state over those of them that are trained.
       frozen: the model's parameters under an adapter, which no step changes.
     """
 
@@ -74,16 +74,22 @@ def compute_on(mesh: Mesh, recipe: Recipe) -> ComputeConfig:
     return compute
 
 
-def trained_table(recipe: Recipe) -> Mapping[str, ParameterSpec]:
-    """The arrays that the recipe trains: an adapter's, or all of the model."""
+def state_table(recipe: Recipe) -> Mapping[str, ParameterSpec]:
+    """The arrays that checkpoints hold: an adapter's, or all of the model."""
     if recipe.lora.rank:
         return adapter_table(recipe.model, recipe.lora)
     return parameter_table(recipe.model)
 
 
+def trained_table(recipe: Recipe) -> Mapping[str, ParameterSpec]:
+    """Those of them that the recipe trains."""
+    kept = {"embedding"} if recipe.train.freeze_embedding else {}
+    return {path: spec for path, spec in state_table(recipe).items() if path not in kept}
+
+
 def initial_parameters(recipe: Recipe, mesh: Mesh) -> Parameters:
     """Fresh parameters, of the recipe's seed; the same on every mesh."""
-    table = trained_table(recipe)
+    table = state_table(recipe)
     init = jax.jit(
         lambda key: init_table(table, key, parameter_dtype(recipe)),
         out_shardings=table_shardings(table, mesh),
@@ -101,7 +107,8 @@ def initial_state(
     """The state before the first step; ``frozen`` are the model's parameters under an adapter."""
     shardings = state_shardings(recipe, optimizer, mesh)
     init = jax.jit(optimizer.init, out_shardings=shardings.optimizer)
-    return TrainState(parameters, init(parameters), frozen or {})
+    trained = {path: parameters[path] for path in trained_table(recipe)}
+    return TrainState(parameters, init(trained), frozen or {})
 
 
 def abstract_state(
@@ -116,7 +123,8 @@ def abstract_state(
             for path, spec in table.items()
         }
 
-    parameters = abstract(trained_table(recipe), parameter_dtype(recipe))
+    parameters = abstract(state_table(recipe), parameter_dtype(recipe))
+    trained = {path: parameters[path] for path in trained_table(recipe)}
     frozen = parameter_table(recipe.model) if recipe.lora.rank else {}
     everywhere = NamedSharding(mesh, PartitionSpec())
     # Moments live beside their parameters, counters everywhere.
@@ -125,8 +133,8 @@ def abstract_state(
         optax.tree.map_params(
             optimizer,
             lambda _, parameter: parameter,
-            jax.eval_shape(optimizer.init, parameters),
-            parameters,
+            jax.eval_shape(optimizer.init, trained),
+            trained,
             transform_non_params=lambda leaf: jax.ShapeDtypeStruct(
                 leaf.shape, leaf.dtype, sharding=everywhere
             ),
@@ -161,15 +169,17 @@ def make_train_step(
             f"micro_batches ({parts}) times the {shards} devices along data and fsdp"
         )
     _check_length(recipe, mesh)
-    shardings = state_shardings(recipe, optimizer, mesh)
+    table, shardings = trained_table(recipe), state_shardings(recipe, optimizer, mesh)
     gradient_of = gradient_function(recipe, compute_on(mesh, recipe), mesh)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        (loss, weight), gradient = gradient_of(state.parameters, state.frozen, batch)
+        trained = {path: state.parameters[path] for path in table}
+        kept = {path: leaf for path, leaf in state.parameters.items() if path not in table}
+        (loss, weight), gradient = gradient_of(trained, {**state.frozen, **kept}, batch)
         # A batch without any target has a gradient of zero, not of zero by zero.
         divisor = jnp.where(weight > 0, weight, 1)
         gradient = jax.tree.map(lambda leaf: leaf / divisor.astype(leaf.dtype), gradient)
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.parameters)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, trained)
         seen = jnp.where(batch["segment_ids"] > 0, batch["positions"] + 1, 0)
         seen = jnp.minimum(seen, recipe.model.sliding_window or seen.shape[1])
         metrics = {
@@ -179,7 +189,7 @@ def make_train_step(
             "tokens": (batch["segment_ids"] > 0).sum(),
             "attended": seen.astype(jnp.float32).sum(),
         }
-        parameters = optax.apply_updates(state.parameters, updates)
+        parameters = {**kept, **optax.apply_updates(trained, updates)}
         return TrainState(parameters, optimizer_state, state.frozen), metrics
 
     everywhere = NamedSharding(mesh, PartitionSpec())
@@ -211,6 +221,6 @@ def make_evaluation_step(recipe: Recipe, mesh: Mesh) -> EvaluationStep:
     frozen = parameter_shardings(recipe.model, mesh) if recipe.lora.rank else {}
     return jax.jit(
         loss_function(recipe, compute_on(mesh, recipe), mesh),
-        in_shardings=(table_shardings(trained_table(recipe), mesh), frozen, batch_sharding(mesh)),
+        in_shardings=(table_shardings(state_table(recipe), mesh), frozen, batch_sharding(mesh)),
         out_shardings=NamedSharding(mesh, PartitionSpec()),
     )

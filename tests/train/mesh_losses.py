@@ -38,6 +38,7 @@ RECIPE = Recipe(
 ADAPTER = replace(
     RECIPE, train=replace(RECIPE.train, initial_checkpoint="none"), lora=LoraConfig(rank=4)
 )
+FROZEN = replace(RECIPE, train=replace(RECIPE.train, freeze_embedding=True))
 # Two key and value heads: where tensor is 4, all devices hold both.
 MESHES = {
     "one device": (MeshConfig(1, 1, 1, 1), 1),
@@ -89,6 +90,7 @@ def main() -> None:
     printed = {
         "all parameters": runs(RECIPE, MESHES, parameters, {}),
         "an adapter": runs(ADAPTER, FEWER, adapter, parameters),
+        "all but the embedding": runs(FROZEN, FEWER, parameters, {}),
     }
     spread = jax.device_get(initial_parameters(RECIPE, meshes["data, fsdp and tensor"]))
     same = all(np.array_equal(spread[path], array) for path, array in parameters.items())

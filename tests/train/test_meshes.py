@@ -29,7 +29,7 @@ def printed(request):
 
 @pytest.mark.parametrize(
     ("trained", "fall"),
-    [("all parameters", 0.5), ("an adapter", 0.1)],
+    [("all parameters", 0.5), ("an adapter", 0.1), ("all but the embedding", 0.5)],
 )
 def test_meshes_of_eight_devices_give_the_losses_of_one(printed, trained, fall):
     runs, tolerance = printed[0]["runs"][trained], printed[1]
