@@ -5,28 +5,35 @@ except for the axes of `REPLICABLE`, which every device along that mesh axis the
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ocijax.errors import InputError
 
-MESH_AXES = ("data", "fsdp", "tensor")
+MESH_AXES = ("data", "fsdp", "context", "tensor")
+
+BY_HAND = ("data", "fsdp", "context")
+"""Mesh axes that the train step is manual over (`jax.shard_map`): what is gathered or summed over
+them, and when, is written in `ocijax.train.gradient`. Over ``tensor`` the compiler splits."""
 
 RULES: dict[str, str | tuple[str, ...] | None] = {
     "batch": ("data", "fsdp"),
-    "length": None,
+    "length": "context",
     "layers": None,
     "micro_batches": None,
     "vocab": "tensor",
-    "hidden": "fsdp",
+    # Devices along `context` have the same parameters to hold, so they share them too.
+    "hidden": ("fsdp", "context"),
     "heads": "tensor",
     "key_value_heads": "tensor",
     "head_dim": None,
     "intermediate": "tensor",
     "rank": None,
-    # Activations keep their width whole: only parameters are split over `fsdp`.
+    # Activations keep their width whole: only parameters are split there.
     "width": None,
 }
 
@@ -41,14 +48,18 @@ class MeshConfig:
 
     data: int = -1
     fsdp: int = 1
+    context: int = 1
     tensor: int = 1
 
 
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
     """A mesh of `MESH_AXES` over all devices, or those given.
 
+    Slices of a TPU, which only the data-centre network joins, lie along ``data``: what crosses
+    between them is the sum of gradients, once a step.
+
     Raises:
-      InputError: the sizes do not divide the devices.
+      InputError: the sizes do not divide the devices, or the slices do not divide ``data``.
     """
     devices = jax.devices() if devices is None else devices
     sizes = [getattr(config, axis) for axis in MESH_AXES]
@@ -62,9 +73,20 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
             "set --config.mesh so that the product is that number, or one size to -1"
         )
     sizes = [len(devices) // known if size == -1 else size for size in sizes]
-    return jax.make_mesh(
-        sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices
-    )
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if sizes[0] % slices:
+        raise InputError(
+            f"mesh {wanted}: data must be a multiple of the {slices} slices here; set "
+            "--config.mesh.data"
+        )
+    if slices > 1:
+        shape = sizes[0] // slices, *sizes[1:]
+        layout = mesh_utils.create_hybrid_device_mesh(
+            shape, (slices, 1, 1, 1), devices, allow_split_physical_axes=True
+        )
+    else:
+        layout = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    return Mesh(layout, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
 
 
 def partition_spec(axes: tuple[str, ...]) -> PartitionSpec:
@@ -99,19 +121,41 @@ def named_sharding(
     return NamedSharding(mesh, PartitionSpec(*spec))
 
 
+def mesh_axes(axis: str) -> tuple[str, ...]:
+    """The mesh axes that split a logical axis."""
+    names = RULES[axis] or ()
+    return (names,) if isinstance(names, str) else names
+
+
 def axis_size(mesh: Mesh, axis: str) -> int:
     """Into how many parts this mesh splits a logical axis."""
-    names = RULES[axis] or ()
-    names = (names,) if isinstance(names, str) else names
-    return math.prod(mesh.shape[name] for name in names)
+    return math.prod(mesh.shape[name] for name in mesh_axes(axis))
+
+
+def only(spec: PartitionSpec, axes: Collection[str]) -> PartitionSpec:
+    """The part of a spec that names these mesh axes."""
+
+    def kept(entry):
+        names = (entry,) if isinstance(entry, str) else entry or ()
+        return tuple(name for name in names if name in axes) or None
+
+    return PartitionSpec(*map(kept, spec))
+
+
+def is_split_by_hand(axis: str) -> bool:
+    """Whether the function being traced is manual over several devices along a logical axis."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return any(name in mesh.manual_axes and mesh.shape[name] > 1 for name in mesh_axes(axis))
 
 
 def constrain(array: jax.Array, *axes: str) -> jax.Array:
     """Pins an activation to its logical axes where a mesh is set; elsewhere does nothing.
 
     A mesh is set by `jax.set_mesh`, or inside a jitted function by
-    `jax.sharding.use_abstract_mesh`.
+    `jax.sharding.use_abstract_mesh` or `jax.shard_map`, whose manual axes are left alone.
     """
-    if jax.sharding.get_abstract_mesh().empty:
+    mesh = jax.sharding.get_abstract_mesh()
+    automatic = set(mesh.axis_names) - set(mesh.manual_axes)
+    if not automatic:
         return array
-    return jax.lax.with_sharding_constraint(array, partition_spec(axes))
+    return jax.lax.with_sharding_constraint(array, only(partition_spec(axes), automatic))

@@ -54,16 +54,26 @@ def visible(query_positions: jax.Array, key_positions: jax.Array, window: int | 
     return causal if window is None else causal & (distance < window)
 
 
-def packed_mask(positions: jax.Array, segment_ids: jax.Array, window: int | None) -> jax.Array:
+def packed_mask(
+    positions: jax.Array,
+    segment_ids: jax.Array,
+    window: int | None,
+    key_positions: jax.Array | None = None,
+    key_segment_ids: jax.Array | None = None,
+) -> jax.Array:
     """Causal mask within each segment of a packed row.
 
     Args:
       positions: ``[batch, length]`` int32, restarting at zero in each segment.
       segment_ids: ``[batch, length]`` int32; 0 is padding.
       window: as for `visible`.
+      key_positions: ``[batch, source]``, where keys are not those of the queries.
+      key_segment_ids: likewise.
 
     Returns:
-      ``[batch, length, length]`` bool.
+      ``[batch, length, source]`` bool.
     """
-    same = segment_ids[:, :, None] == segment_ids[:, None, :]
-    return same & visible(positions, positions, window) & (segment_ids[:, :, None] > 0)
+    key_positions = positions if key_positions is None else key_positions
+    key_segment_ids = segment_ids if key_segment_ids is None else key_segment_ids
+    same = segment_ids[:, :, None] == key_segment_ids[:, None, :]
+    return same & visible(positions, key_positions, window) & (segment_ids[:, :, None] > 0)

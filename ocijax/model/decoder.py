@@ -25,6 +25,9 @@ Query, key and value are rotated already, ``[batch, length, heads, head_dim]``; 
 what the caller threads through the layers: nothing in training, the cache in sampling.
 """
 
+Whole = Callable[[str, jax.Array], jax.Array]
+"""``(path, what a device holds of a parameter) -> all of it``, called where it is used."""
+
 
 @dataclass(frozen=True)
 class ComputeConfig:
@@ -47,6 +50,9 @@ class ComputeConfig:
     fp8: bool = False
     scan_layers: bool = True
 
+
+LAYERS = "layers/"
+"""What the paths of the layers' parameters begin with."""
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": jax.nn.silu,
@@ -77,16 +83,22 @@ class _Block(nnx.Module):
     Biases are added where the parameter table has them, ``query_bias`` to what ``query`` gives.
     """
 
-    def __init__(self, config: ModelConfig, compute: ComputeConfig, parameters: Parameters):
+    def __init__(
+        self, config: ModelConfig, compute: ComputeConfig, parameters: Parameters, whole: Whole
+    ):
         self.config = config
         self.compute = compute
+        self.whole = whole
         for name, array in parameters.items():
             setattr(self, name, nnx.Param(array))
 
     def parameter(self, name: str) -> jax.Array | None:
         """A parameter in the compute dtype, ``None`` where the model has none of that name."""
         parameter = getattr(self, name, None)
-        return None if parameter is None else parameter[...].astype(self.compute.dtype)
+        if parameter is None:
+            return None
+        # Cast before it is made whole: what travels between devices is in the compute dtype.
+        return self.whole(name, parameter[...].astype(self.compute.dtype))
 
     def linear(self, name: str, array: jax.Array, inputs: int = 1) -> jax.Array:
         """The product of the last ``inputs`` dimensions with a weight, plus adapter and bias."""
@@ -182,13 +194,21 @@ class Decoder(_Block):
       logits = decoder.logits(hidden)                    # [batch, length, vocab]
     """
 
-    def __init__(self, config: ModelConfig, compute: ComputeConfig, parameters: Parameters):
+    def __init__(
+        self,
+        config: ModelConfig,
+        compute: ComputeConfig,
+        parameters: Parameters,
+        whole: Whole = lambda path, array: array,
+    ):
         own, layers = {}, {}
         for path, array in parameters.items():
-            place = layers if path.startswith("layers/") else own
-            place[path.removeprefix("layers/")] = array
-        super().__init__(config, compute, own)
-        self.layers = DecoderLayer(config, compute, layers)
+            place = layers if path.startswith(LAYERS) else own
+            place[path.removeprefix(LAYERS)] = array
+        super().__init__(config, compute, own, whole)
+        self.layers = DecoderLayer(
+            config, compute, layers, lambda name, array: whole(f"{LAYERS}{name}", array)
+        )
 
     def __call__(
         self,
@@ -262,15 +282,23 @@ class Decoder(_Block):
         hidden, state = carry
         return self.norm("final_norm", hidden), state
 
-    def head_matrix(self) -> jax.Array:
-        """The output head ``[hidden, vocab]`` in the compute dtype."""
-        head = self.parameter("head")
-        if head is None:
-            return self.parameter("embedding").T
+    def with_head(self, hidden: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Final hidden states, and the output head ``[hidden, vocab]`` in the compute dtype.
+
+        The head becomes whole only once these are there, and a backward pass goes on to the layers
+        only once its gradient has left, so that neither is held beside them.
+        """
+        tied = self.config.tie_word_embeddings
+        name = "embedding" if tied else "head"
+        hidden, part = jax.lax.optimization_barrier((hidden, getattr(self, name)[...]))
+        head = self.whole(name, part.astype(self.compute.dtype))
+        if tied:
+            return hidden, head.T
         first = self.parameter("head_lora_a")
-        return head if first is None else head + first @ self.parameter("head_lora_b")
+        return hidden, head if first is None else head + first @ self.parameter("head_lora_b")
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """Logits ``[..., vocab]`` of hidden states ``[..., hidden]``, in fp32 or wider."""
         wide = jnp.promote_types(hidden.dtype, jnp.float32)
-        return jnp.einsum("...h,hv->...v", hidden, self.head_matrix(), preferred_element_type=wide)
+        hidden, head = self.with_head(hidden)
+        return jnp.einsum("...h,hv->...v", hidden, head, preferred_element_type=wide)

@@ -10,15 +10,15 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from ocijax.errors import InputError
 from ocijax.model.attention import masked_attention, packed_mask
 from ocijax.model.config import ModelConfig
+from ocijax.model.context import context_place, whole_rows
 from ocijax.model.cudnn import cudnn_attention, cudnn_causal_attention, segment_bounds
 from ocijax.model.remat import CONTEXT, named
 from ocijax.model.splash import LANES, splash_attention
-from ocijax.sharding import partition_spec
+from ocijax.sharding import only, partition_spec
 
 Kernel = Literal["splash", "cudnn", "masked"]
 
@@ -30,19 +30,26 @@ _LONGEST_HEAD = 256  # that cuDNN takes on Hopper
 _HOPPER = 9.0
 
 
-def choose_kernel(config: ModelConfig, dtype: str, length: int, device: jax.Device) -> Kernel:
-    """The fastest kernel for rows of this length on that device."""
+def choose_kernel(
+    config: ModelConfig, dtype: str, length: int, device: jax.Device, parts: int = 1
+) -> Kernel:
+    """The fastest kernel for rows of this length, shared by so many devices of that kind."""
     for kernel in ("splash", "cudnn"):
-        if not _hindrance(kernel, config, dtype, length, device):
+        if not _hindrance(kernel, config, dtype, length, device, parts):
             return kernel
     return "masked"
 
 
 def check_kernel(
-    kernel: Kernel, config: ModelConfig, dtype: str, length: int, device: jax.Device
+    kernel: Kernel,
+    config: ModelConfig,
+    dtype: str,
+    length: int,
+    device: jax.Device,
+    parts: int = 1,
 ) -> None:
     """Raises InputError where a kernel asked for by name does not run there."""
-    if hindrance := _hindrance(kernel, config, dtype, length, device):
+    if hindrance := _hindrance(kernel, config, dtype, length, device, parts):
         raise InputError(
             f"config.compute.attention={kernel!r} {hindrance}; choose 'auto', or 'masked', which "
             "runs anywhere"
@@ -55,18 +62,20 @@ def is_hopper(device: jax.Device) -> bool:
 
 
 def _hindrance(
-    kernel: Kernel, config: ModelConfig, dtype: str, length: int, device: jax.Device
+    kernel: Kernel, config: ModelConfig, dtype: str, length: int, device: jax.Device, parts: int
 ) -> str:
     """Why a kernel cannot be used; empty where it can."""
     match kernel:
         case "splash":
             if device.platform != "tpu":
                 return f"runs on TPU, not on {device.device_kind}"
-            if length % LANES:
-                return f"takes rows of a multiple of {LANES} tokens, not {length}"
+            if length // parts % LANES:
+                return f"takes a multiple of {LANES} tokens on a device, not {length // parts}"
         case "cudnn":
             if not is_hopper(device):
                 return f"runs on Hopper and newer GPUs, not on {device.device_kind}"
+            if parts > 1:
+                return "takes whole rows, and config.mesh.context splits them"
             if dtype != "bfloat16":
                 return f"computes in bfloat16, not in {dtype}"
             if config.head_dim % 8 or config.head_dim > _LONGEST_HEAD:
@@ -88,17 +97,22 @@ def packed_attention(
 
     Args:
       kernel: that runs on the device.
-      positions: ``[batch, length]`` int32, restarting at zero in each segment.
-      segment_ids: ``[batch, length]`` int32, 0 for padding.
+      positions: ``[batch, length]`` int32, restarting at zero in each segment; a device's own where
+        several along ``context`` share the rows.
+      segment_ids: ``[batch, length]`` int32, 0 for padding; likewise.
       window: how many positions a query sees, its own included; ``None``: all.
       max_segments: most segments in a row; ``cudnn`` is wrong on a row with more.
     """
     match kernel:
         case "splash":
-            return _per_device(
-                lambda query, key, value, ids: splash_attention(query, key, value, ids, window),
-                segment_ids,
-            )
+
+            def splash(query, key, value, ids, key_ids):
+                return splash_attention(
+                    query, key, value, ids, window, key_segment_ids=key_ids, place=context_place()
+                )
+
+            attend = _per_device(splash, segment_ids, whole_rows(segment_ids))
+            return lambda query, key, value: attend(query, whole_rows(key), whole_rows(value))
         case "cudnn" if max_segments == 1:
             # Causal as it is, nothing sees the padding that follows.
             return _per_device(partial(cudnn_causal_attention, window=window))
@@ -106,9 +120,10 @@ def packed_attention(
             bounds = segment_bounds(segment_ids, max_segments + 1)  # and padding
             return _per_device(partial(cudnn_attention, window=window), *bounds)
         case _:
-            mask = packed_mask(positions, segment_ids, window)
+            keys = whole_rows(positions), whole_rows(segment_ids)
+            mask = packed_mask(positions, segment_ids, window, *keys)
             return lambda query, key, value: named(
-                masked_attention(query, key, value, mask), CONTEXT
+                masked_attention(query, whole_rows(key), whole_rows(value), mask), CONTEXT
             )
 
 
@@ -117,15 +132,16 @@ def _per_device(kernel: Callable[..., jax.Array], *rows: jax.Array) -> PackedAtt
 
     def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
         mesh = jax.sharding.get_abstract_mesh()
-        axes = {name for name, size in mesh.shape.items() if size > 1} - set(mesh.manual_axes)
-        if not axes:
+        # All of them, also those of one device: Mosaic takes no kernel where any is left.
+        axes = set(mesh.axis_names) - set(mesh.manual_axes)
+        if mesh.size == 1 or not axes:
             return kernel(query, key, value, *rows)
-        heads = _only(partition_spec(("batch", "length", "heads", "head_dim")), axes)
+        heads = only(partition_spec(("batch", "length", "heads", "head_dim")), axes)
         if key.shape[2] % mesh.shape["tensor"]:
             # Each device needs those that its query heads look at, which no even split gives.
             repeats = query.shape[2] // key.shape[2]
             key, value = (jnp.repeat(array, repeats, axis=2) for array in (key, value))
-        batch = _only(partition_spec(("batch", "length")), axes)
+        batch = only(partition_spec(("batch", "length")), axes)
         return jax.shard_map(
             kernel,
             in_specs=(heads, heads, heads, *[batch] * len(rows)),
@@ -135,13 +151,3 @@ def _per_device(kernel: Callable[..., jax.Array], *rows: jax.Array) -> PackedAtt
         )(query, key, value, *rows)
 
     return attend
-
-
-def _only(spec: PartitionSpec, axes: set[str]) -> PartitionSpec:
-    """The part of a spec that names these mesh axes."""
-
-    def kept(entry):
-        names = (entry,) if isinstance(entry, str) else entry or ()
-        return tuple(name for name in names if name in axes) or None
-
-    return PartitionSpec(*map(kept, spec))

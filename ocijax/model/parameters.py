@@ -70,6 +70,11 @@ class ParameterSpec:
         return self.shape[1:] if self.stacked else self.shape
 
     @property
+    def layer_axes(self) -> tuple[str, ...]:
+        """Logical axes of one layer's tensor."""
+        return self.axes[1:] if self.stacked else self.axes
+
+    @property
     def hugging_face_shape(self) -> tuple[int, ...]:
         """A checkpoint's shape of one layer's tensor."""
         shape = self.layer_shape

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
+from ocijax.sharding import is_split_by_hand
+
 Remat = Literal["none", "projections", "attention", "offload", "full"]
 """From the fastest to that which holds least memory on the device. Kept of each layer beside its
 input: ``none`` everything; ``projections`` what matrix products and attention gave, so that only
@@ -29,8 +31,11 @@ def named(array: jax.Array, name: str) -> jax.Array:
 
 
 def rematerialised(function: Callable, remat: Remat) -> Callable:
-    """Has the backward of ``function`` compute again what ``remat`` does not keep."""
-    if remat == "none":
+    """Has the backward of ``function`` compute again what ``remat`` does not keep.
+
+    Whole parameters are not kept in any case: where devices hold parts, they are gathered again.
+    """
+    if remat == "none" and not is_split_by_hand("hidden"):
         return function
     return jax.checkpoint(function, policy=_policy(remat))
 
@@ -38,6 +43,8 @@ def rematerialised(function: Callable, remat: Remat) -> Callable:
 def _policy(remat: Remat) -> Policy | None:
     policies = jax.checkpoint_policies
     match remat:
+        case "none":
+            return _not_moved
         case "full":
             return None
         case "attention":
@@ -53,6 +60,12 @@ def _policy(remat: Remat) -> Policy | None:
                     offload_dst="pinned_host",
                 )
             )
+
+
+def _not_moved(primitive, *avals, **parameters):
+    """Keeps what was computed, and not what was gathered, nor another view of that."""
+    del avals, parameters
+    return primitive.name not in ("all_gather", "reshape", "concatenate")
 
 
 def _with_kernels(policy: Policy) -> Policy:

@@ -77,6 +77,7 @@ class TrainConfig:
       spike_threshold: nor does one whose gradient norm is larger than this many times the running
         mean, see `ocijax.train.guard`; 0: all norms will do.
       most_skipped: the run gives up after so many steps in a row that changed nothing.
+      freeze_embedding: the embedding table stays as it is, and with it the head that it may be.
       remat: what the backward pass computes again instead of holding it, see
         `ocijax.model.remat.Remat`.
       logits_chunk: positions of a row whose logits are held at once.
@@ -107,6 +108,7 @@ class TrainConfig:
     skip_nonfinite: bool = True
     spike_threshold: float = 0.0
     most_skipped: int = 10
+    freeze_embedding: bool = False
     remat: Remat = "full"
     logits_chunk: int = 512
     log_every: int = 10
@@ -221,6 +223,7 @@ FREE_TO_CHANGE = frozenset(
     {
         "config.mesh.data",
         "config.mesh.fsdp",
+        "config.mesh.context",
         "config.mesh.tensor",
         "config.compute.attention",
         "config.compute.scan_layers",

@@ -13,6 +13,13 @@ each segment; ``segment_ids`` int32, 0 for padding; ``loss_weights`` float32, th
 token as a target (the first of a segment has none)."""
 
 
+def with_targets(batch: Batch) -> Batch:
+    """The batch with ``targets``, the token after each, and with the weights beside these."""
+    # Shifting keeps the length; the last position predicts nothing.
+    weights = jnp.roll(batch["loss_weights"], -1, axis=1).at[:, -1].set(0)
+    return {**batch, "targets": jnp.roll(batch["tokens"], -1, axis=1), "loss_weights": weights}
+
+
 def batch_loss(
     decoder: Decoder, batch: Batch, chunk: int, remat: Remat = "none"
 ) -> tuple[jax.Array, jax.Array]:
@@ -23,7 +30,7 @@ def batch_loss(
 
     Args:
       decoder: the model.
-      batch: packed rows; token ``i`` is predicted from the hidden state of token ``i - 1``.
+      batch: packed rows `with_targets`, in which positions may have any order.
       chunk: positions of each row whose logits are held at once.
       remat: what the backward computes again of the layers.
 
@@ -31,13 +38,10 @@ def batch_loss(
       ``(sum of weights times negative log-likelihood, sum of weights)``, fp32 or wider.
     """
     hidden = decoder(batch["tokens"], batch["positions"], batch["segment_ids"], remat)
-    # Shifting the targets keeps the length; the last position predicts nothing.
-    targets = jnp.roll(batch["tokens"], -1, axis=1)
-    weights = jnp.roll(batch["loss_weights"], -1, axis=1).at[:, -1].set(0)
-    weights = weights.astype(jnp.promote_types(hidden.dtype, jnp.float32))
-    # The head is gathered over `fsdp` once, not in every chunk.
-    head = constrain(decoder.head_matrix(), "width", "vocab")
-    return cross_entropy(hidden, head, targets, weights, chunk), weights.sum()
+    weights = batch["loss_weights"].astype(jnp.promote_types(hidden.dtype, jnp.float32))
+    hidden, head = decoder.with_head(hidden)
+    head = constrain(head, "width", "vocab")
+    return cross_entropy(hidden, head, batch["targets"], weights, chunk), weights.sum()
 
 
 def cross_entropy(

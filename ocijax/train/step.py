@@ -10,8 +10,8 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ocijax.errors import InputError
-from ocijax.model.decoder import ComputeConfig, Decoder
-from ocijax.model.lora import adapter_table, with_adapter
+from ocijax.model.decoder import ComputeConfig
+from ocijax.model.lora import adapter_table
 from ocijax.model.packed_attention import check_kernel, choose_kernel, is_hopper
 from ocijax.model.parameters import (
     Parameters,
@@ -21,17 +21,18 @@ from ocijax.model.parameters import (
     parameter_table,
     table_shardings,
 )
-from ocijax.sharding import axis_size, constrain, named_sharding
+from ocijax.sharding import axis_size, named_sharding
 from ocijax.train.config import Recipe
-from ocijax.train.loss import Batch, batch_loss
+from ocijax.train.gradient import gradient_function, loss_function
+from ocijax.train.loss import Batch
 
 
 class TrainState(NamedTuple):
     """What a step needs beside the batch.
 
     Attributes:
-      parameters: those that are trained, by path: the model's, or an adapter's.
-      optimizer: its state over them.
+      parameters: by path: the model's, or an adapter's.
+      optimizer: its state over those of them that are trained.
       frozen: the model's parameters under an adapter, which no step changes.
     """
 
@@ -51,8 +52,8 @@ EvaluationStep = Callable[[Parameters, Parameters, Batch], tuple[jax.Array, jax.
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Where the rows of a batch live."""
-    return named_sharding(mesh, ("batch", "length"))
+    """Where the rows of a batch live, whole: the step shares them out along ``context``."""
+    return named_sharding(mesh, ("batch",))
 
 
 def parameter_dtype(recipe: Recipe) -> jnp.dtype:
@@ -72,23 +73,29 @@ def compute_on(mesh: Mesh, recipe: Recipe) -> ComputeConfig:
             f"config.compute.fp8 runs on Hopper and newer GPUs, not on {device.device_kind}; set "
             "it to False"
         )
-    shape = recipe.model, compute.dtype, recipe.data.length, device
+    shape = recipe.model, compute.dtype, recipe.data.length, device, mesh.shape["context"]
     if compute.attention == "auto":
         return dataclasses.replace(compute, attention=choose_kernel(*shape))
     check_kernel(compute.attention, *shape)
     return compute
 
 
-def trained_table(recipe: Recipe) -> Mapping[str, ParameterSpec]:
-    """The arrays that the recipe trains: an adapter's, or all of the model."""
+def state_table(recipe: Recipe) -> Mapping[str, ParameterSpec]:
+    """The arrays that checkpoints hold: an adapter's, or all of the model."""
     if recipe.lora.rank:
         return adapter_table(recipe.model, recipe.lora)
     return parameter_table(recipe.model)
 
 
+def trained_table(recipe: Recipe) -> Mapping[str, ParameterSpec]:
+    """Those of them that the recipe trains."""
+    kept = {"embedding"} if recipe.train.freeze_embedding else {}
+    return {path: spec for path, spec in state_table(recipe).items() if path not in kept}
+
+
 def initial_parameters(recipe: Recipe, mesh: Mesh) -> Parameters:
-    """Fresh parameters to train, of the recipe's seed; the same on every mesh."""
-    table = trained_table(recipe)
+    """Fresh parameters, of the recipe's seed; the same on every mesh."""
+    table = state_table(recipe)
     init = jax.jit(
         lambda key: init_table(table, key, parameter_dtype(recipe)),
         out_shardings=table_shardings(table, mesh),
@@ -106,12 +113,8 @@ def initial_state(
     """The state before the first step; ``frozen`` are the model's parameters under an adapter."""
     shardings = state_shardings(recipe, optimizer, mesh)
     init = jax.jit(optimizer.init, out_shardings=shardings.optimizer)
-    return TrainState(parameters, init(parameters), frozen or {})
-
-
-def whole_model(recipe: Recipe, parameters: Parameters, frozen: Parameters) -> Parameters:
-    """What the decoder takes: the parameters trained, on the frozen ones where they adapt those."""
-    return with_adapter(frozen, parameters, recipe.lora) if recipe.lora.rank else parameters
+    trained = {path: parameters[path] for path in trained_table(recipe)}
+    return TrainState(parameters, init(trained), frozen or {})
 
 
 def abstract_state(
@@ -126,7 +129,8 @@ def abstract_state(
             for path, spec in table.items()
         }
 
-    parameters = abstract(trained_table(recipe), parameter_dtype(recipe))
+    parameters = abstract(state_table(recipe), parameter_dtype(recipe))
+    trained = {path: parameters[path] for path in trained_table(recipe)}
     frozen = parameter_table(recipe.model) if recipe.lora.rank else {}
     everywhere = NamedSharding(mesh, PartitionSpec())
     # Moments live beside their parameters, counters everywhere.
@@ -137,8 +141,8 @@ def abstract_state(
             lambda leaf, parameter: jax.ShapeDtypeStruct(
                 leaf.shape, leaf.dtype, sharding=parameter.sharding
             ),
-            jax.eval_shape(optimizer.init, parameters),
-            parameters,
+            jax.eval_shape(optimizer.init, trained),
+            trained,
             transform_non_params=lambda leaf: jax.ShapeDtypeStruct(
                 leaf.shape, leaf.dtype, sharding=everywhere
             ),
@@ -163,7 +167,7 @@ def make_train_step(
     divided once, so that the result does not depend on their number.
 
     Raises:
-      InputError: the rows do not divide into the micro-batches over the mesh.
+      InputError: the rows do not divide into the micro-batches, or their length not over the mesh.
     """
     parts = recipe.train.micro_batches
     shards = axis_size(mesh, "batch")
@@ -172,47 +176,18 @@ def make_train_step(
             f"config.train.batch_size ({recipe.train.batch_size}) must be a multiple of "
             f"micro_batches ({parts}) times the {shards} devices along data and fsdp"
         )
-    shardings = state_shardings(recipe, optimizer, mesh)
-    compute = compute_on(mesh, recipe)
-
-    def loss_sum(
-        parameters: Parameters, frozen: Parameters, batch: Batch
-    ) -> tuple[jax.Array, jax.Array]:
-        whole = whole_model(recipe, parameters, frozen)
-        decoder = Decoder(recipe.model, compute, whole)
-        return batch_loss(decoder, batch, recipe.train.logits_chunk, recipe.train.remat)
-
-    def sums(parameters: Parameters, frozen: Parameters, batch: Batch):
-        """Loss, weight and gradient sums of one micro-batch."""
-        gradient_of = jax.value_and_grad(loss_sum, has_aux=True)
-        (loss, weight), gradient = gradient_of(parameters, frozen, batch)
-        # Left implicit, gradients come back replicated.
-        return loss, weight, jax.lax.with_sharding_constraint(gradient, shardings.parameters)
-
-    def accumulated(parameters: Parameters, frozen: Parameters, batch: Batch):
-        """The same over all micro-batches; each takes every ``parts``-th row of each device."""
-
-        def split(array):
-            array = jnp.moveaxis(array.reshape(-1, parts, *array.shape[1:]), 1, 0)
-            return constrain(array, "micro_batches", "batch", "length")
-
-        def body(carry, part):
-            return jax.tree.map(jnp.add, carry, sums(parameters, frozen, part)), None
-
-        part = jax.tree.map(split, batch)
-        first = jax.tree.map(lambda array: array[0], part)
-        shapes = jax.eval_shape(sums, parameters, frozen, first)
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        return jax.lax.scan(body, zeros, part)[0]
+    _check_length(recipe, mesh)
+    table, shardings = trained_table(recipe), state_shardings(recipe, optimizer, mesh)
+    gradient_of = gradient_function(recipe, compute_on(mesh, recipe), mesh)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            run = sums if parts == 1 else accumulated
-            loss, weight, gradient = run(state.parameters, state.frozen, batch)
+        trained = {path: state.parameters[path] for path in table}
+        kept = {path: leaf for path, leaf in state.parameters.items() if path not in table}
+        (loss, weight), gradient = gradient_of(trained, {**state.frozen, **kept}, batch)
         # A batch without any target has a gradient of zero, not of zero by zero.
         divisor = jnp.where(weight > 0, weight, 1)
         gradient = jax.tree.map(lambda leaf: leaf / divisor.astype(leaf.dtype), gradient)
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.parameters)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, trained)
         seen = jnp.where(batch["segment_ids"] > 0, batch["positions"] + 1, 0)
         seen = jnp.minimum(seen, recipe.model.sliding_window or seen.shape[1])
         metrics = {
@@ -224,7 +199,7 @@ def make_train_step(
             "skipped": optimizer_state.skipped,
             "skipped_in_a_row": optimizer_state.skipped_in_a_row,
         }
-        parameters = optax.apply_updates(state.parameters, updates)
+        parameters = {**kept, **optax.apply_updates(trained, updates)}
         return TrainState(parameters, optimizer_state, state.frozen), metrics
 
     everywhere = NamedSharding(mesh, PartitionSpec())
@@ -236,21 +211,26 @@ def make_train_step(
     )
 
 
+def _check_length(recipe: Recipe, mesh: Mesh) -> None:
+    parts, length = mesh.shape["context"], recipe.data.length
+    if parts > 1 and length % (2 * parts):
+        raise InputError(
+            f"config.data.length ({length}) must be a multiple of twice the {parts} devices along "
+            "context"
+        )
+    if length // parts % min(recipe.train.logits_chunk, length // parts):
+        raise InputError(
+            f"config.train.logits_chunk ({recipe.train.logits_chunk}) must divide the "
+            f"{length // parts} tokens of a row on each of the {parts} devices along context"
+        )
+
+
 def make_evaluation_step(recipe: Recipe, mesh: Mesh) -> EvaluationStep:
     """The jitted ``(parameters, frozen, batch) -> (loss sum, weight sum)`` of `batch_loss`."""
 
-    compute = compute_on(mesh, recipe)
-
-    def evaluate(
-        parameters: Parameters, frozen: Parameters, batch: Batch
-    ) -> tuple[jax.Array, jax.Array]:
-        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            decoder = Decoder(recipe.model, compute, whole_model(recipe, parameters, frozen))
-            return batch_loss(decoder, batch, recipe.train.logits_chunk)
-
     frozen = parameter_shardings(recipe.model, mesh) if recipe.lora.rank else {}
     return jax.jit(
-        evaluate,
-        in_shardings=(table_shardings(trained_table(recipe), mesh), frozen, batch_sharding(mesh)),
+        loss_function(recipe, compute_on(mesh, recipe), mesh),
+        in_shardings=(table_shardings(state_table(recipe), mesh), frozen, batch_sharding(mesh)),
         out_shardings=NamedSharding(mesh, PartitionSpec()),
     )

@@ -13,7 +13,7 @@ from ocijax.model.config import ModelConfig, RopeScaling
 from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import init_parameters
 from ocijax.model.remat import Remat
-from ocijax.train.loss import batch_loss
+from ocijax.train.loss import batch_loss, with_targets
 from tests.train.conftest import random_batch
 
 CONFIG = ModelConfig(
@@ -29,7 +29,7 @@ CONFIG = ModelConfig(
 
 
 def loss_and_gradient(remat, scan_layers):
-    batch = random_batch(2, 24, CONFIG.vocab_size)
+    batch = with_targets(random_batch(2, 24, CONFIG.vocab_size))
     parameters = init_parameters(CONFIG, jax.random.key(0))
 
     def loss(parameters):

@@ -18,7 +18,7 @@ from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import from_hugging_face, parameter_table, to_hugging_face
 from ocijax.sample.decoding import Draws, Rows, decode, grow, prefill
 from ocijax.sharding import MeshConfig, make_mesh
-from ocijax.train.loss import batch_loss
+from ocijax.train.loss import batch_loss, with_targets
 from tests.golden.families import (
     LENGTHS,
     NEW_TOKENS,
@@ -113,7 +113,7 @@ def forward(variant: str):
 def loss_and_gradient(variant: str):
     """The masked loss of all texts, packed, and its gradient by the names of a checkpoint."""
     config, parameters = model(variant)
-    batch = rows_of(range(len(LENGTHS)))
+    batch = with_targets(rows_of(range(len(LENGTHS))))
 
     def loss(parameters):
         return batch_loss(Decoder(config, COMPUTE, parameters), batch, chunk=16)[0]

@@ -1,9 +1,11 @@
-"""Prints the losses of 20 steps on one device and on three meshes of eight, as JSON.
+"""Prints the losses of 20 steps on one device and on meshes of eight, as JSON.
 
 Run by test_meshes.py in a process of its own: the number of devices is fixed when JAX starts.
 """
 
 import json
+import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 import jax
@@ -36,13 +38,17 @@ RECIPE = Recipe(
 ADAPTER = replace(
     RECIPE, train=replace(RECIPE.train, initial_checkpoint="none"), lora=LoraConfig(rank=4)
 )
-# Two key and value heads: the last mesh holds them whole.
+FROZEN = replace(RECIPE, train=replace(RECIPE.train, freeze_embedding=True))
+# Two key and value heads: where tensor is 4, all devices hold both.
 MESHES = {
-    "one device": (MeshConfig(1, 1, 1), 1),
-    "fsdp": (MeshConfig(1, 8, 1), 1),
-    "data, fsdp and tensor": (MeshConfig(2, 2, 2), 1),
-    "fsdp and tensor, two micro-batches": (MeshConfig(1, 2, 4), 2),
+    "one device": (MeshConfig(1, 1, 1, 1), 1),
+    "fsdp": (MeshConfig(1, 8, 1, 1), 1),
+    "data, fsdp and tensor": (MeshConfig(2, 2, 1, 2), 1),
+    "fsdp and tensor, two micro-batches": (MeshConfig(1, 2, 1, 4), 2),
+    "data and context": (MeshConfig(2, 1, 4, 1), 1),
+    "fsdp, context and tensor, two micro-batches": (MeshConfig(1, 2, 2, 2), 2),
 }
+FEWER = ("one device", "data, fsdp and tensor", "fsdp, context and tensor, two micro-batches")
 
 
 def run(
@@ -68,22 +74,27 @@ def run(
 def main() -> None:
     """Runs all meshes from the same parameters."""
     meshes = {
-        name: make_mesh(config, jax.devices()[: config.data * config.fsdp * config.tensor])
+        name: make_mesh(config, jax.devices()[: math.prod(vars(config).values())])
         for name, (config, _) in MESHES.items()
     }
-    parameters = jax.device_get(initial_parameters(RECIPE, meshes["one device"]))
+    parameters, adapter = (
+        jax.device_get(initial_parameters(recipe, meshes["one device"]))
+        for recipe in (RECIPE, ADAPTER)
+    )
+
+    def runs(recipe: Recipe, names: Iterable[str], parameters: Parameters, frozen: Parameters):
+        return {
+            name: run(recipe, meshes[name], MESHES[name][1], parameters, frozen) for name in names
+        }
+
+    printed = {
+        "all parameters": runs(RECIPE, MESHES, parameters, {}),
+        "an adapter": runs(ADAPTER, FEWER, adapter, parameters),
+        "all but the embedding": runs(FROZEN, FEWER, parameters, {}),
+    }
     spread = jax.device_get(initial_parameters(RECIPE, meshes["data, fsdp and tensor"]))
-    runs = {
-        name: run(RECIPE, meshes[name], parts, parameters, {})
-        for name, (_, parts) in MESHES.items()
-    }
-    adapter = jax.device_get(initial_parameters(ADAPTER, meshes["one device"]))
-    adapters = {
-        name: run(ADAPTER, meshes[name], parts, adapter, parameters)
-        for name, (_, parts) in MESHES.items()
-    }
     same = all(np.array_equal(spread[path], array) for path, array in parameters.items())
-    print(json.dumps({"runs": runs, "adapters": adapters, "same initial parameters": same}))
+    print(json.dumps({"runs": printed, "same initial parameters": same}))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import init_parameters
 from ocijax.template import LLAMA2
 from ocijax.tokenizer import load_tokenizer
-from ocijax.train.loss import batch_loss, cross_entropy
+from ocijax.train.loss import batch_loss, cross_entropy, with_targets
 from tests.train.conftest import MODEL, conversations
 
 ROWS, LENGTH, WIDTH, VOCAB = 3, 12, 8, 20
@@ -90,7 +90,7 @@ def test_packed_row_has_the_summed_loss_and_gradient_of_its_conversations(exampl
     @functools.partial(jax.value_and_grad, has_aux=True)
     def gradient(parameters, batch):
         decoder = Decoder(MODEL, ComputeConfig("float32"), parameters)
-        return batch_loss(decoder, batch, chunk=64)
+        return batch_loss(decoder, with_targets(batch), chunk=64)
 
     def row(examples):
         return {name: array[None] for name, array in next(pack(examples, 512)).items()}
