@@ -26,6 +26,7 @@ from absl import flags
 
 from benchmarks.kernels import kernels_of
 from benchmarks.shapes import SHAPES
+from ocijax.compiler import platform, set_flags
 from ocijax.data.example import Example
 from ocijax.data.packing import pack
 from ocijax.model.config import ModelConfig
@@ -47,6 +48,7 @@ from ocijax.train.step import (
 )
 
 SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
+LAYERS = flags.DEFINE_integer("layers", 0, "Layers, where not all of the shape's.")
 ROWS = flags.DEFINE_integer("rows", 8, "Rows a step.")
 LENGTH = flags.DEFINE_integer("length", 1024, "Tokens of a row.")
 STEPS = flags.DEFINE_integer("steps", 5, "Steps timed, after two that warm up.")
@@ -149,7 +151,7 @@ def peer_seconds() -> float | None:
     """Median seconds of transformers' step at the same shape, or ``None`` where it is absent."""
     if not PEER.value or not all(map(importlib.util.find_spec, ("torch", "transformers"))):
         return None
-    names = ("shape", "rows", "length", "steps")
+    names = ("shape", "layers", "rows", "length", "steps")
     command = [f"--{name}={flags.FLAGS[name].value}" for name in names]
     command += [f"--micro_batches={PEER_PARTS.value}", f"--checkpointing={PEER_REMAT.value}"]
     result = subprocess.run(
@@ -163,7 +165,10 @@ def peer_seconds() -> float | None:
 def main() -> None:
     """Measures the peer, then ours, and prints the table."""
     model = SHAPES[SHAPE.value]
+    if LAYERS.value:
+        model = dataclasses.replace(model, num_hidden_layers=LAYERS.value)
     theirs = peer_seconds()
+    set_flags(platform())  # as training does
     device = jax.devices()[0]
     print(f"{FSDP.value} x {device.device_kind}: benchmarks.train {' '.join(sys.argv[1:])}")
     peak = peak_flops(device.device_kind, "bfloat16")

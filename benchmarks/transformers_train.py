@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from benchmarks.shapes import SHAPES
 
 SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
+LAYERS = flags.DEFINE_integer("layers", 0, "Layers, where not all of the shape's.")
 ROWS = flags.DEFINE_integer("rows", 8, "Rows a step.")
 LENGTH = flags.DEFINE_integer("length", 1024, "Tokens of a row.")
 STEPS = flags.DEFINE_integer("steps", 5, "Steps timed, after two that warm up.")
@@ -31,7 +32,7 @@ def main(_) -> None:
         vocab_size=shape.vocab_size,
         hidden_size=shape.hidden_size,
         intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.num_hidden_layers,
+        num_hidden_layers=LAYERS.value or shape.num_hidden_layers,
         num_attention_heads=shape.num_attention_heads,
         num_key_value_heads=shape.num_key_value_heads,
         head_dim=shape.head_dim,
