@@ -58,6 +58,9 @@ class Meter:
       mesh: its devices count for the MFU.
       began: when the run first began, in seconds of the epoch.
       seconds: that its steps took before this start.
+
+    Attributes:
+      seconds: that its steps took so far, those before this start included.
     """
 
     def __init__(self, recipe: Recipe, steps: int, mesh: Mesh, began: float, seconds: float):

@@ -139,6 +139,22 @@ def test_only_some_of_the_three_flags_are_refused(start, flags, tmp_path):
     )
 
 
+def test_slurm_says_which_processes_form_the_run(start, flags, tmp_path):
+    job = {
+        "SLURM_JOB_ID": str(random.randrange(4096)),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_LOCALID": "0",
+    }
+    flags = [*flags, "--config.data.train=absent.jsonl", f"--workdir={tmp_path}"]
+    children = [start("launch.train", *flags, **job, SLURM_PROCID=str(rank)) for rank in (0, 1)]
+    written = children[0].communicate(timeout=60)[1]
+    assert written.startswith("error: process 0 of 2: absent.jsonl: ")
+    assert children[0].returncode == 1
+    children[1].communicate(timeout=60)
+    assert children[1].returncode != 0
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("victims", [(1,), (0, 1)], ids=["one", "all"])
 def test_killed_five_times_they_go_on_bit_for_bit(two, begin, tmp_path, victims):
