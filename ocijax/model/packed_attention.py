@@ -109,8 +109,9 @@ def _per_device(kernel: Callable[..., jax.Array], *rows: jax.Array) -> PackedAtt
 
     def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
         mesh = jax.sharding.get_abstract_mesh()
-        axes = {name for name, size in mesh.shape.items() if size > 1} - set(mesh.manual_axes)
-        if not axes:
+        # All of them, also those of one device: Mosaic takes no kernel where any is left.
+        axes = set(mesh.axis_names) - set(mesh.manual_axes)
+        if mesh.size == 1 or not axes:
             return kernel(query, key, value, *rows)
         heads = _only(partition_spec(("batch", "length", "heads", "head_dim")), axes)
         if key.shape[2] % mesh.shape["tensor"]:
