@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -15,9 +16,9 @@ Config = TypeVar("Config")
 def from_mapping(kind: type[Config], mapping: Mapping[str, Any], name: str = "config") -> Config:
     """A ``kind`` from a nested mapping (a dict, an ``ml_collections.ConfigDict``, read JSON).
 
-    Fields may be ``bool``, ``int``, ``float`` (an int will do), ``str``, ``Literal``, nested
-    dataclasses and ``tuple[X, ...]`` of these, given as any sequence; for ``tuple[str, ...]`` a
-    string of comma-separated parts will do, as on the command line.
+    Fields may be ``bool``, ``int``, ``float`` (an int will do), ``str``, ``Literal`` (or a union of
+    them), nested dataclasses and ``tuple[X, ...]`` of these, given as any sequence; for
+    ``tuple[str, ...]`` a string of comma-separated parts will do, as on the command line.
 
     Example::
 
@@ -84,7 +85,11 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        (hint,) = (option for option in arguments if option is not type(None))
+        options = [option for option in arguments if option is not type(None)]
+        if all(typing.get_origin(option) is typing.Literal for option in options):
+            hint = typing.Literal[tuple(itertools.chain(*map(typing.get_args, options)))]
+        else:
+            (hint,) = options
         return _value(hint, value, name)
     if dataclasses.is_dataclass(hint):
         if isinstance(value, hint):

@@ -93,3 +93,14 @@ def test_to_mapping_reads_back():
 def test_differences_name_the_fields():
     one, other = to_mapping(Outer(count=1)), to_mapping(Outer(count=1, inner=Inner(rate=0.1)))
     assert list(differences(one, other)) == [("config.inner.rate", 0.5, 0.1)]
+
+
+def test_a_choice_may_be_a_union_of_choices():
+    @dataclass(frozen=True)
+    class Chosen:
+        kernel: Literal["fast", "slow"] | Literal["auto"]
+
+    for kernel in ("slow", "auto"):
+        assert from_mapping(Chosen, {"kernel": kernel}) == Chosen(kernel)
+    with pytest.raises(InputError, match=r"config.kernel: must be 'fast' or 'slow' or 'auto'"):
+        from_mapping(Chosen, {"kernel": "odd"})
