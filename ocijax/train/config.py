@@ -5,6 +5,7 @@ learning rate 2e-5, cosine with 5 % warm-up, 3 epochs, 4,096 tokens. It is silen
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ocijax.conversation import RepeatedUser
 from ocijax.data.weights import POLICIES
@@ -71,7 +72,7 @@ class TrainConfig:
       weight_decay: decoupled, times the learning rate; norms and biases are not.
       clip_norm: gradients with a larger global norm are scaled down to it; 0: never.
       remat: what the backward pass computes again instead of holding it, see
-        `ocijax.model.remat.Remat`.
+        `ocijax.model.remat.Remat`; ``auto``: the fastest that fits the devices, found by compiling.
       logits_chunk: positions of a row whose logits are held at once.
       log_every: steps between two reports.
       evaluate_every: steps between two evaluation losses; 0: at the end only.
@@ -93,7 +94,7 @@ class TrainConfig:
     epsilon: float = 1e-8
     weight_decay: float = 0.0
     clip_norm: float = 1.0
-    remat: Remat = "full"
+    remat: Remat | Literal["auto"] = "full"
     logits_chunk: int = 512
     log_every: int = 10
     evaluate_every: int = 0

@@ -24,6 +24,7 @@ from ocijax.data.packing import Row
 from ocijax.data.pipeline import Rows, evaluation_batches, train_batches
 from ocijax.errors import InputError
 from ocijax.model.description import AdapterDescription, ModelDescription
+from ocijax.plan.training import with_fastest_remat
 from ocijax.sharding import make_mesh
 from ocijax.train.checkpoint import Checkpoints, inherited_files, load_parameters
 from ocijax.train.config import FREE_TO_CHANGE, Recipe
@@ -97,8 +98,9 @@ def train(
     Raises:
       InputError: data, mesh or workdir do not fit the recipe, or a checkpoint cannot be written.
     """
-    workdir, settings = Path(workdir), recipe.train
     mesh = make_mesh(recipe.mesh, devices)
+    recipe = with_fastest_remat(recipe, mesh)
+    workdir, settings = Path(workdir), recipe.train
     rows = load_rows(recipe) if rows is None else rows
     steps = settings.steps or len(rows.train) * settings.epochs // settings.batch_size
     if not steps:
