@@ -29,6 +29,7 @@ from benchmarks.shapes import SHAPES
 from ocijax.compiler import platform, set_flags
 from ocijax.data.example import Example
 from ocijax.data.packing import pack
+from ocijax.devices import peak_flops
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
 from ocijax.model.lora import LoraConfig
@@ -36,7 +37,7 @@ from ocijax.model.remat import Remat
 from ocijax.program import run
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.config import DataConfig, Recipe, TrainConfig
-from ocijax.train.flops import peak_flops, training_flops
+from ocijax.train.flops import training_flops
 from ocijax.train.loss import Batch
 from ocijax.train.optimizer import make_optimizer
 from ocijax.train.step import (

@@ -33,7 +33,9 @@ from ocijax.compiler import keep_compiled, platform, set_flags
 from ocijax.configuration import from_mapping, to_mapping
 from ocijax.errors import InputError
 from ocijax.hugging_face.folder import read_model_config
+from ocijax.plan.training import with_fastest_remat
 from ocijax.program import run
+from ocijax.sharding import make_mesh
 from ocijax.train.config import Recipe
 from ocijax.train.rows import load_rows
 from ocijax.train.trainer import Progress, train
@@ -81,6 +83,11 @@ def describe(progress: Progress) -> str:
     )
 
 
+def tell_compiling(doing: str) -> None:
+    """Says what is compiled, which may take minutes."""
+    print(f"compiling: {doing}", file=sys.stderr)
+
+
 def train_on_terminal(recipe: Recipe, workdir: str | Path) -> Progress:
     """Trains with progress on standard error; SIGTERM and Ctrl-C write a checkpoint and stop it.
 
@@ -89,6 +96,9 @@ def train_on_terminal(recipe: Recipe, workdir: str | Path) -> Progress:
     Raises:
       InputError: as `ocijax.train.trainer.train`.
     """
+    if recipe.train.remat == "auto":
+        recipe = with_fastest_remat(recipe, make_mesh(recipe.mesh), observe=tell_compiling)
+        print(f"remat: {recipe.train.remat} is the fastest that fits", file=sys.stderr)
     with Interruption() as stop:
         rows = load_rows(recipe)
         if jax.process_index() != 0:

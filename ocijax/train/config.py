@@ -79,7 +79,7 @@ class TrainConfig:
       most_skipped: the run gives up after so many steps in a row that changed nothing.
       freeze_embedding: the embedding table stays as it is, and with it the head that it may be.
       remat: what the backward pass computes again instead of holding it, see
-        `ocijax.model.remat.Remat`.
+        `ocijax.model.remat.Remat`; ``auto``: the fastest that fits the devices, found by compiling.
       logits_chunk: positions of a row whose logits are held at once.
       log_every: steps between two reports.
       evaluate_every: steps between two evaluation losses; 0: at the end only.
@@ -109,7 +109,7 @@ class TrainConfig:
     spike_threshold: float = 0.0
     most_skipped: int = 10
     freeze_embedding: bool = False
-    remat: Remat = "full"
+    remat: Literal[Remat, "auto"] = "full"
     logits_chunk: int = 512
     log_every: int = 10
     evaluate_every: int = 0

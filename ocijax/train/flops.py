@@ -1,4 +1,4 @@
-"""Floating-point operations of training, counted from the shape, and what devices can do at most.
+"""Floating-point operations of training, counted from the shape.
 
 The convention behind every MFU (arXiv 2204.02311, appendix B) that we print: what the model needs
 and nothing else. Attention is causal and counted per segment, padding and recomputation are not
@@ -7,18 +7,6 @@ counted, and a backward pass is twice a forward.
 
 from ocijax.model.config import ModelConfig
 from ocijax.model.parameters import parameter_table
-
-PEAK_FLOPS = {
-    "H100": 989e12,
-    "H200": 989e12,
-    "A100": 312e12,
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5p": 459e12,
-    "TPU v6 lite": 918e12,
-}
-"""Dense bf16 operations a second of one device, by a part of `jax.Device.device_kind`; from the
-makers' data sheets."""
 
 
 def training_flops(
@@ -44,10 +32,3 @@ def training_flops(
     if adapter_size:
         return (2 * 2 * matrices + 3 * 2 * adapter_size) * tokens + attention
     return 3 * 2 * matrices * tokens + attention
-
-
-def peak_flops(device_kind: str, dtype: str) -> float | None:
-    """Peak of one device in that compute dtype, or ``None`` where it is not known."""
-    if dtype != "bfloat16":
-        return None
-    return next((peak for kind, peak in PEAK_FLOPS.items() if kind in device_kind), None)

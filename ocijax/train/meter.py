@@ -9,8 +9,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ocijax.data.packing import Row
+from ocijax.devices import peak_flops
 from ocijax.train.config import Recipe
-from ocijax.train.flops import peak_flops, training_flops
+from ocijax.train.flops import training_flops
 from ocijax.train.optimizer import learning_rate_schedule
 from ocijax.train.step import Metrics, trained_table
 

@@ -23,6 +23,7 @@ from ocijax.configuration import to_mapping
 from ocijax.data.pipeline import Rows, evaluation_batches, train_batches
 from ocijax.errors import InputError
 from ocijax.model.description import AdapterDescription, ModelDescription
+from ocijax.plan.training import with_fastest_remat
 from ocijax.sharding import make_mesh
 from ocijax.train.checkpoint import Checkpoints, inherited_files, load_parameters
 from ocijax.train.config import Recipe
@@ -99,8 +100,9 @@ def train(
       InputError: data, mesh or workdir do not fit the recipe, a checkpoint cannot be written, or
         too many updates in a row were skipped.
     """
-    workdir, settings = Path(workdir), recipe.train
     mesh = make_mesh(recipe.mesh, devices)
+    recipe = with_fastest_remat(recipe, mesh)
+    workdir, settings = Path(workdir), recipe.train
     rows = load_rows(recipe) if rows is None else rows
     steps = settings.steps or len(rows.train) * settings.epochs // settings.batch_size
     if not steps:

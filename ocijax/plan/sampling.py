@@ -1,0 +1,142 @@
+"""What sampling takes of each device: weights, cache, and how many conversations fit."""
+
+import time
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ocijax.devices import memory_limit
+from ocijax.model.parameters import parameter_table, table_shardings
+from ocijax.plan.plan import Plan
+from ocijax.plan.program import Memory, bytes_on_a_device, compile_program
+from ocijax.plan.topology import AbsentGpu, Devices
+from ocijax.plan.training import Observe
+from ocijax.sample.decoding import Cache, Draws, LayerCache, Rows, decode, prefill
+from ocijax.sharding import axis_size, make_mesh, named_sharding
+from ocijax.train.config import Recipe
+
+_STEPS = 16
+"""Tokens that are decoded at once, as `ocijax.sample.sampler.Sampler` has it."""
+
+_SHORTEST = 1024
+
+
+@dataclass(frozen=True)
+class SamplingPlan(Plan):
+    """What answering takes of each device.
+
+    Attributes:
+      rows: conversations answered at once, over all devices.
+      context: tokens of each, the answer among them.
+      cache: bytes of keys and values on one device.
+      capacities: for contexts up to the model's, how many conversations of them fit at once,
+        reckoned in proportion to what ``rows`` of ``context`` take.
+    """
+
+    rows: int
+    context: int
+    cache: int
+    capacities: dict[int, int]
+
+
+def plan_sampling(
+    recipe: Recipe,
+    devices: Devices,
+    rows: int,
+    context: int,
+    observe: Observe = lambda doing: None,
+) -> SamplingPlan:
+    """Compiles prefill and decode of a recipe's model, or estimates them where nothing can.
+
+    Of a plan's collectives, those are meant that decode a token of each conversation.
+
+    Args:
+      recipe: model, compute and mesh of it count.
+      devices: of `ocijax.plan.topology.find_devices`, or those here.
+      rows: conversations answered at once, over all devices.
+      context: tokens of each, the answer among them.
+      observe: told what is compiled.
+
+    Raises:
+      InputError: mesh and model, or mesh and rows, do not fit each other.
+    """
+    mesh = make_mesh(recipe.mesh, devices)
+    parameters, cache = _abstract(recipe, mesh, rows, context)
+    weights, cached = bytes_on_a_device(parameters), bytes_on_a_device(cache)
+    begun = time.perf_counter()
+    if compiled := not isinstance(devices[0], AbsentGpu):
+        static = {"config": recipe.model, "compute": recipe.compute, "mesh": mesh}
+        everywhere = NamedSharding(mesh, PartitionSpec())
+
+        def numbers(dtype: jnp.dtype, *shape: int) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(shape, dtype, sharding=everywhere)
+
+        observe(f"prefill of {rows} x {context:,} tokens")
+        tokens = numbers(jnp.int32, rows, context)
+        lowered = prefill.lower(parameters, tokens, **static)
+        reading = compile_program(lowered, weights + cached).memory
+        # The head stays where it is, although prefill does not read it.
+        reading = replace(reading, arguments=max(reading.arguments, weights))
+        observe(f"decode with {rows} x {context:,} tokens in the cache")
+        lowered = decode.lower(
+            parameters,
+            cache,
+            Rows(*[numbers(jnp.int32, rows)] * len(Rows._fields)),
+            numbers(jnp.int32, 1),
+            Draws(numbers(jnp.uint32), numbers(jnp.float32), numbers(jnp.float32)),
+            **static,
+            steps=_STEPS,
+        )
+        answering = compile_program(lowered, weights + cached)
+        memory = max(reading, answering.memory, key=lambda one: one.peak)
+        collectives = answering.collectives
+    else:
+        # Prefill fills one array for all layers and then takes it apart.
+        memory, collectives = Memory(weights + cached, temporaries=cached), ()
+    limit = memory_limit(devices[0])
+    a_token = (memory.peak - weights) / (rows * context)
+    parts = axis_size(mesh, "batch")
+    return SamplingPlan(
+        device_kind=devices[0].device_kind,
+        devices=len(devices),
+        mesh=dict(mesh.shape),
+        memory_limit=limit,
+        compiled=compiled,
+        seconds=time.perf_counter() - begun,
+        parameters=weights,
+        memory=memory,
+        collectives=collectives,
+        rows=rows,
+        context=context,
+        cache=cached,
+        capacities={
+            length: max(0, int((limit - weights) / (a_token * length)) // parts * parts)
+            for length in _contexts(recipe.model.max_position_embeddings)
+        },
+    )
+
+
+def _abstract(
+    recipe: Recipe, mesh: Mesh, rows: int, context: int
+) -> tuple[dict[str, jax.ShapeDtypeStruct], Cache]:
+    """Parameters and cache as the sampler holds them, in the compute dtype."""
+    model, dtype = recipe.model, jnp.dtype(recipe.compute.dtype)
+    table = parameter_table(model)
+    shardings = table_shardings(table, mesh)
+    parameters = {
+        path: jax.ShapeDtypeStruct(spec.shape, dtype, sharding=shardings[path])
+        for path, spec in table.items()
+    }
+    shape = (rows, model.num_key_value_heads, context, model.head_dim)
+    sharding = named_sharding(mesh, ("batch", "key_value_heads", "length", "head_dim"), shape)
+    array = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+    return parameters, (LayerCache(array, array),) * model.num_hidden_layers
+
+
+def _contexts(longest: int) -> list[int]:
+    """Powers of two up to the longest, and that one."""
+    powers = (1 << exponent for exponent in range(_SHORTEST.bit_length() - 1, 64))
+    return [*takewhile(lambda length: length < longest, powers), longest]

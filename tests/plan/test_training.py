@@ -1,0 +1,136 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from ocijax.errors import InputError
+from ocijax.model.lora import LoraConfig
+from ocijax.model.parameters import parameter_count, parameter_table
+from ocijax.plan import training
+from ocijax.plan.topology import find_devices
+from ocijax.plan.training import (
+    REMATS,
+    plan_best,
+    plan_fastest_remat,
+    plan_training,
+    with_fastest_remat,
+)
+from ocijax.sharding import MeshConfig, make_mesh
+from ocijax.train.trainer import train
+from tests.train.conftest import conversation_file, recipe  # noqa: F401  fixtures
+
+
+@pytest.fixture(scope="module")
+def compiled(tiny, four_chips):
+    """The plan of the tiny recipe on four chips."""
+    return plan_training(tiny, four_chips)
+
+
+@pytest.fixture
+def limit(monkeypatch):
+    """Sets how much memory devices have."""
+    return lambda size: monkeypatch.setattr(training, "memory_limit", lambda device: size)
+
+
+def test_a_device_holds_its_part_of_the_state(compiled, tiny):
+    """Four bytes a parameter and twice that for the moments, over four chips, and two counters."""
+    size = parameter_count(tiny.model)
+    assert compiled.parameters == 4 * size / 4
+    assert compiled.optimizer == 2 * 4 * size / 4 + 2 * 4
+    batch = 4 * 4 * 128  # four arrays of a row
+    ideal = compiled.parameters + compiled.optimizer + batch
+    assert compiled.memory.arguments == pytest.approx(ideal, rel=0.02)
+
+
+def test_the_step_is_compiled_for_the_topology(compiled):
+    assert compiled.compiled
+    assert (compiled.devices, compiled.device_kind) == (4, "TPU v5 lite")
+    assert compiled.mesh == {"data": 1, "fsdp": 4, "tensor": 1}
+    assert compiled.rows == 1
+    assert compiled.fits
+    assert any(one.kind == "all-gather" for one in compiled.collectives)
+    assert {one.group_size for one in compiled.collectives} == {4}
+
+
+def test_operations_a_token_are_six_a_weight_and_those_of_attention(compiled, tiny):
+    model = tiny.model
+    matrices = sum(spec.size for spec in parameter_table(model).values() if spec.inputs)
+    attention = 12 * model.num_hidden_layers * model.num_attention_heads * model.head_dim
+    assert compiled.flops_per_token == 6 * matrices + attention * (128 + 1) / 2
+
+
+def test_a_step_that_a_tpu_refuses_does_not_fit(tiny, change, four_chips):
+    plan = plan_training(change(tiny, batch_size=1 << 17, remat="none"), four_chips)
+    assert not plan.fits
+    assert plan.memory.temporaries > plan.memory_limit
+    assert plan.memory.arguments > plan.parameters + plan.optimizer
+
+
+def test_what_nothing_here_compiles_for_is_an_estimate(tiny):
+    plan = plan_training(tiny, find_devices("h200:4"))
+    assert not plan.compiled
+    assert plan.collectives == ()
+    assert plan.parameters == 4 * parameter_count(tiny.model) / 4
+    assert plan.memory.temporaries > 0
+
+
+def test_an_adapter_is_planned_with_the_model_under_it(tiny, change):
+    """The model in bfloat16, and of what is trained four bytes and eight for its moments."""
+    under = change(tiny, initial_checkpoint="absent")
+    plan = plan_training(replace(under, lora=LoraConfig(rank=1)), find_devices("h200:1"))
+    adapter = (plan.optimizer - 2 * 4) / 2
+    assert plan.parameters == 2 * parameter_count(tiny.model) + adapter
+    assert adapter < 0.05 * plan.parameters
+
+
+# What is offloaded is not on the device: there it holds as much as with "attention".
+@pytest.mark.parametrize("remat", [remat for remat in REMATS if remat != "offload"])
+def test_the_fastest_remat_holds_less_as_memory_shrinks(remat, tiny, change, limit):
+    gpus = find_devices("h200:4")
+    limit(plan_training(change(tiny, remat=remat), gpus).memory.peak)
+    assert plan_fastest_remat(tiny, gpus).remat == remat
+    assert plan_training(change(tiny, remat="auto"), gpus).remat == remat
+
+
+@pytest.mark.soak
+def test_the_fastest_remat_is_found_by_compiling(tiny, change, four_chips):
+    plan = plan_fastest_remat(change(tiny, batch_size=4 * 8192), four_chips)
+    assert plan.compiled
+    assert plan.fits
+    assert plan.remat in ("projections", "attention")
+
+
+def test_the_best_plan_has_the_most_rows_beside_the_fastest_remat(tiny, change, limit):
+    gpus = find_devices("h200:4")
+    limit(plan_training(change(tiny, remat="none", batch_size=32), gpus).memory.peak)
+    best = plan_best(tiny, gpus)
+    assert (best.remat, best.rows, best.batch_size) == ("none", 8, 32)
+
+
+def test_the_best_plan_has_fewer_rows_where_no_remat_fits(tiny, change, limit):
+    gpus = find_devices("h200:4")
+    limit(plan_training(change(tiny, remat="full", batch_size=8), gpus).memory.peak)
+    best = plan_best(change(tiny, batch_size=64), gpus)
+    assert (best.remat, best.rows, best.fits) == ("full", 2, True)
+    limit(1)
+    assert not plan_best(change(tiny, batch_size=64), gpus).fits
+
+
+def test_training_refuses_a_step_that_fits_in_no_way(tiny, change, limit):
+    mesh = make_mesh(MeshConfig(), find_devices("h200:4"))
+    limit(1)
+    with pytest.raises(InputError, match=r"config.train.remat: not even 'full' fits"):
+        with_fastest_remat(change(tiny, remat="auto"), mesh)
+
+
+def test_training_records_the_remat_that_it_chose_and_goes_on(
+    recipe,  # noqa: F811
+    change,
+    tmp_path,
+):
+    auto = change(recipe, remat="auto", steps=2)
+    for stop in (lambda: True, lambda: False):
+        ended = train(auto, tmp_path, stop=stop)
+        recorded = json.loads((tmp_path / "config.json").read_text())
+        assert recorded["train"]["remat"] == "none"
+    assert ended.step == 2
