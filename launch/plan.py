@@ -1,7 +1,7 @@
 """Says what a recipe takes of each device, and whether it fits, without having the devices.
 
-    python -m launch.plan --config=configs/deepseek_coder_1b.py --topology=v5e:8x8
-    python -m launch.plan --config=configs/deepseek_coder_1b.py --topology=v5e:2x2 --sampler
+    python -m launch.plan --config=configs/deepseek_coder_1_3b.py --topology=v5e:8x8
+    python -m launch.plan --config=configs/deepseek_coder_1_3b.py --topology=v5e:2x2 --sampler
 
 For a TPU (v5e:8x8, v5p:4x4x4, v6e:4x4, tpu7x:4x4x4: chips along each axis) libtpu compiles the
 real training step, or with --sampler prefill and decode; so does this machine for its own devices

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-CONFIG = "--config=configs/deepseek_coder_1b.py"
+CONFIG = "--config=configs/deepseek_coder_1_3b.py"
 
 
 @pytest.fixture

@@ -19,6 +19,9 @@ from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.trainer import train
 from tests.train.conftest import conversation_file, recipe  # noqa: F401  fixtures
 
+COUNTERS = 6 * 4
+"""Bytes of the scalars in the optimizer's state: AdamW's two and the guard's four."""
+
 
 @pytest.fixture(scope="module")
 def compiled(tiny, four_chips):
@@ -33,10 +36,10 @@ def limit(monkeypatch):
 
 
 def test_a_device_holds_its_part_of_the_state(compiled, tiny):
-    """Four bytes a parameter and twice that for the moments, over four chips, and two counters."""
+    """Four bytes a parameter and twice that for the moments, over four chips, and counters."""
     size = parameter_count(tiny.model)
     assert compiled.parameters == 4 * size / 4
-    assert compiled.optimizer == 2 * 4 * size / 4 + 2 * 4
+    assert compiled.optimizer == 2 * 4 * size / 4 + COUNTERS
     batch = 4 * 4 * 128  # four arrays of a row
     ideal = compiled.parameters + compiled.optimizer + batch
     assert compiled.memory.arguments == pytest.approx(ideal, rel=0.02)
@@ -45,7 +48,7 @@ def test_a_device_holds_its_part_of_the_state(compiled, tiny):
 def test_the_step_is_compiled_for_the_topology(compiled):
     assert compiled.compiled
     assert (compiled.devices, compiled.device_kind) == (4, "TPU v5 lite")
-    assert compiled.mesh == {"data": 1, "fsdp": 4, "tensor": 1}
+    assert compiled.mesh == {"data": 1, "fsdp": 4, "context": 1, "tensor": 1}
     assert compiled.rows == 1
     assert compiled.fits
     assert any(one.kind == "all-gather" for one in compiled.collectives)
@@ -78,7 +81,7 @@ def test_an_adapter_is_planned_with_the_model_under_it(tiny, change):
     """The model in bfloat16, and of what is trained four bytes and eight for its moments."""
     under = change(tiny, initial_checkpoint="absent")
     plan = plan_training(replace(under, lora=LoraConfig(rank=1)), find_devices("h200:1"))
-    adapter = (plan.optimizer - 2 * 4) / 2
+    adapter = (plan.optimizer - COUNTERS) / 2
     assert plan.parameters == 2 * parameter_count(tiny.model) + adapter
     assert adapter < 0.05 * plan.parameters
 
@@ -129,7 +132,7 @@ def test_training_records_the_remat_that_it_chose_and_goes_on(
     tmp_path,
 ):
     auto = change(recipe, remat="auto", steps=2)
-    for stop in (lambda: True, lambda: False):
+    for stop in (lambda step: True, lambda step: False):
         ended = train(auto, tmp_path, stop=stop)
         recorded = json.loads((tmp_path / "config.json").read_text())
         assert recorded["train"]["remat"] == "none"
