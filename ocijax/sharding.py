@@ -5,7 +5,7 @@ except for the axes of `REPLICABLE`, which every device along that mesh axis the
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import jax
@@ -154,8 +154,42 @@ def constrain(array: jax.Array, *axes: str) -> jax.Array:
     A mesh is set by `jax.set_mesh`, or inside a jitted function by
     `jax.sharding.use_abstract_mesh` or `jax.shard_map`, whose manual axes are left alone.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    automatic = set(mesh.axis_names) - set(mesh.manual_axes)
+    automatic = _automatic_axes()
     if not automatic:
         return array
-    return jax.lax.with_sharding_constraint(array, only(partition_spec(axes), automatic))
+    return jax.lax.with_sharding_constraint(array, _spec_over(automatic, axes, array.shape))
+
+
+def on_parts(function: Callable[[jax.Array], jax.Array], array: jax.Array, *axes: str) -> jax.Array:
+    """Runs collectives of a function that is manual over some axes on what others split as well.
+
+    Left to it, the compiler would make the array whole over those first.
+
+    Args:
+      function: keeps the dimensions that they split.
+      array: with one dimension for each of the ``axes``.
+    """
+    automatic = _automatic_axes()
+    if not automatic:
+        return function(array)
+    spec = _spec_over(automatic, axes, array.shape)
+    return jax.shard_map(
+        function, in_specs=spec, out_specs=spec, axis_names=automatic, check_vma=False
+    )(array)
+
+
+def _automatic_axes() -> set[str]:
+    mesh = jax.sharding.get_abstract_mesh()
+    return set(mesh.axis_names) - set(mesh.manual_axes)
+
+
+def _spec_over(mesh_axes: set[str], axes: tuple[str, ...], shape: tuple[int, ...]) -> PartitionSpec:
+    """How these mesh axes split an array, what is `REPLICABLE` only where they divide it."""
+    mesh = jax.sharding.get_abstract_mesh()
+    entries = zip(axes, shape, only(partition_spec(axes), mesh_axes), strict=True)
+    return PartitionSpec(
+        *(
+            None if axis in REPLICABLE and size % axis_size(mesh, axis) else entry
+            for axis, size, entry in entries
+        )
+    )

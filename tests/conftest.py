@@ -29,6 +29,19 @@ Sort the list, largest first, and give zero for an empty list.
 """
 
 
+# Another process, a test run beside this one, may have libtpu loaded as well.
+os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+
+
+@pytest.fixture(scope="session")
+def chips():
+    """Gives the devices of a TPU topology by name; libtpu compiles for them on any machine."""
+    pytest.importorskip("libtpu", reason="libtpu, which compiles for TPU, is absent")
+    from jax.experimental import topologies
+
+    return lambda name, **rest: list(topologies.get_topology_desc(name, "tpu", **rest).devices)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of public data that some tests want."""

@@ -7,6 +7,8 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 from ocijax.errors import InputError
 from ocijax.sharding import MESH_AXES, MeshConfig, axis_size, make_mesh, named_sharding
 
+HIDDEN = ("fsdp", "context")
+
 
 def abstract_mesh(**sizes):
     """A mesh of devices that are not there: enough to ask where arrays would live."""
@@ -35,18 +37,27 @@ def test_sizes_that_mean_nothing_are_refused(config):
         make_mesh(config)
 
 
+def test_slices_lie_along_data(chips):
+    devices = chips("v5e:2x4", num_slices=2)
+    mesh = make_mesh(MeshConfig(data=4, fsdp=-1), devices)
+    slices = [[device.slice_index for device in row] for row in mesh.devices[:, :, 0, 0]]
+    assert slices == [[0] * 4, [0] * 4, [1] * 4, [1] * 4]
+    with pytest.raises(InputError, match="data must be a multiple of the 2 slices here"):
+        make_mesh(MeshConfig(data=1, fsdp=-1), devices)
+
+
 def test_batch_is_split_over_data_and_fsdp():
     mesh = abstract_mesh(data=2, fsdp=4)
     assert axis_size(mesh, "batch") == 8
     spec = named_sharding(mesh, ("batch", "length")).spec
-    assert spec == PartitionSpec(("data", "fsdp"), None)
+    assert spec == PartitionSpec(("data", "fsdp"), "context")
 
 
 def test_key_value_heads_that_the_mesh_does_not_divide_are_held_whole():
     mesh = abstract_mesh(tensor=4)
     axes = ("hidden", "key_value_heads", "head_dim")
-    assert named_sharding(mesh, axes, (8, 2, 4)).spec == PartitionSpec("fsdp", None, None)
-    assert named_sharding(mesh, axes, (8, 4, 4)).spec == PartitionSpec("fsdp", "tensor", None)
+    assert named_sharding(mesh, axes, (8, 2, 4)).spec == PartitionSpec(HIDDEN, None, None)
+    assert named_sharding(mesh, axes, (8, 4, 4)).spec == PartitionSpec(HIDDEN, "tensor", None)
 
 
 def test_another_dimension_that_the_mesh_does_not_divide_is_refused_by_name():

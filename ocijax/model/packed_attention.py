@@ -18,7 +18,7 @@ from ocijax.model.context import context_place, whole_rows
 from ocijax.model.cudnn import cudnn_attention, cudnn_causal_attention, segment_bounds
 from ocijax.model.remat import CONTEXT, named
 from ocijax.model.splash import LANES, splash_attention
-from ocijax.sharding import only, partition_spec
+from ocijax.sharding import is_split_by_hand, on_parts, only, partition_spec
 
 Kernel = Literal["splash", "cudnn", "masked"]
 
@@ -112,7 +112,7 @@ def packed_attention(
                 )
 
             attend = _per_device(splash, segment_ids, whole_rows(segment_ids))
-            return lambda query, key, value: attend(query, whole_rows(key), whole_rows(value))
+            return lambda query, key, value: attend(query, _whole(key), _whole(value))
         case "cudnn" if max_segments == 1:
             # Causal as it is, nothing sees the padding that follows.
             return _per_device(partial(cudnn_causal_attention, window=window))
@@ -123,8 +123,15 @@ def packed_attention(
             keys = whole_rows(positions), whole_rows(segment_ids)
             mask = packed_mask(positions, segment_ids, window, *keys)
             return lambda query, key, value: named(
-                masked_attention(query, whole_rows(key), whole_rows(value), mask), CONTEXT
+                masked_attention(query, _whole(key), _whole(value), mask), CONTEXT
             )
+
+
+def _whole(array: jax.Array) -> jax.Array:
+    """Keys or values of whole rows, of the heads that a device has."""
+    if not is_split_by_hand("length"):
+        return array
+    return on_parts(whole_rows, array, "batch", "length", "key_value_heads", "head_dim")
 
 
 def _per_device(kernel: Callable[..., jax.Array], *rows: jax.Array) -> PackedAttention:

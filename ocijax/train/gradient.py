@@ -133,7 +133,8 @@ def _on_each_device(
                 only(partition_spec(("batch", "length")), BY_HAND),
             ),
             out_specs=out_specs(trained),
-            axis_names=set(BY_HAND),
+            # Axes of one device as well: nothing is left for the compiler, where that is so.
+            axis_names={*BY_HAND, *(name for name, size in mesh.shape.items() if size == 1)},
             # Mosaic's and cuDNN's kernels do not say over which axes their results vary.
             check_vma=False,
         )(trained, frozen, shared(with_targets(batch)))

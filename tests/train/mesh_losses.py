@@ -7,14 +7,17 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 
+from ocijax.collectives import Stage, along_sides, gather_in_stages
 from ocijax.model.decoder import ComputeConfig
 from ocijax.model.lora import LoraConfig
 from ocijax.model.parameters import Parameters
+from ocijax.plan.collectives import read_collectives
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.config import DataConfig, Recipe, TrainConfig
 from ocijax.train.optimizer import make_optimizer
@@ -29,10 +32,11 @@ from ocijax.train.step import (
 from tests.train.conftest import MODEL, random_batch
 
 STEPS = 20
+LENGTH = 40  # a dimension that no parameter has
 RECIPE = Recipe(
-    replace(MODEL, hidden_size=16, intermediate_size=32, vocab_size=64),
-    DataConfig(("none",), "none", "none", length=32),
-    TrainConfig(batch_size=8, learning_rate=1e-2, remat="none", logits_chunk=16),
+    replace(MODEL, hidden_size=16, intermediate_size=48, vocab_size=64),
+    DataConfig(("none",), "none", "none", length=LENGTH),
+    TrainConfig(batch_size=8, learning_rate=1e-2, remat="none", logits_chunk=LENGTH // 2),
     ComputeConfig("float64" if jax.config.jax_enable_x64 else "float32"),
 )
 ADAPTER = replace(
@@ -64,11 +68,34 @@ def run(
     step = make_train_step(recipe, optimizer, mesh)
     losses = []
     for seed in range(STEPS):
-        batch = jax.device_put(random_batch(8, 32, 64, seed), batch_sharding(mesh))
+        batch = jax.device_put(random_batch(8, LENGTH, 64, seed), batch_sharding(mesh))
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))
     replicated = [path for path, a in state.parameters.items() if a.sharding.is_fully_replicated]
-    return {"losses": losses, "compiled": step._cache_size(), "replicated": replicated}
+    text = step.lower(state, batch).compile().as_text()
+    return {
+        "losses": losses,
+        "compiled": step._cache_size(),
+        "replicated": replicated,
+        "sent": [(one.kind, one.shape, one.group_size) for one in read_collectives(text)],
+    }
+
+
+def scattered(mesh: Mesh, stages: tuple[Stage, ...]) -> np.ndarray:
+    """The gradient of a gathered array of random cotangents, one for each of eight devices."""
+
+    @partial(
+        jax.shard_map,
+        mesh=mesh,
+        in_specs=PartitionSpec("fsdp"),
+        out_specs=PartitionSpec("fsdp"),
+        check_vma=False,
+    )
+    def gradient(cotangents):
+        array = jax.numpy.zeros((cotangents.shape[1] // 8, 3))
+        return jax.vjp(partial(gather_in_stages, 0, stages), array)[1](cotangents[0])[0]
+
+    return np.asarray(gradient(np.random.default_rng(0).standard_normal((8, 16, 3))))
 
 
 def main() -> None:
@@ -94,7 +121,15 @@ def main() -> None:
     }
     spread = jax.device_get(initial_parameters(RECIPE, meshes["data, fsdp and tensor"]))
     same = all(np.array_equal(spread[path], array) for path, array in parameters.items())
-    print(json.dumps({"runs": printed, "same initial parameters": same}))
+    staged = [
+        scattered(meshes["fsdp"], stages).tolist()
+        for stages in (
+            (("fsdp", None),),
+            along_sides("fsdp", (2, 4)),
+            along_sides("fsdp", (2, 2, 2)),
+        )
+    ]
+    print(json.dumps({"runs": printed, "same initial parameters": same, "scattered": staged}))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 import json
+import math
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+
+from ocijax.train.step import trained_table
+from tests.train.mesh_losses import RECIPE
 
 
 @pytest.fixture(scope="module", params=[("float64", 1e-9), ("float32", 1e-5)], ids=lambda p: p[0])
@@ -53,3 +57,25 @@ def test_no_parameter_is_left_replicated(printed):
 
 def test_initial_parameters_do_not_depend_on_the_mesh(printed):
     assert printed[0]["same initial parameters"]
+
+
+def test_fsdp_gathers_parameters_and_scatters_gradients(printed):
+    table = trained_table(RECIPE)
+    sent = [
+        (kind, sorted(size for size in shape if size > 1))
+        for kind, shape, group_size in printed[0]["runs"]["all parameters"]["fsdp"]["sent"]
+        if group_size > 1
+    ]
+    parameters = [sorted(spec.layer_shape) for spec in table.values()]
+    gathers = [shape for kind, shape in sent if kind == "all-gather"]
+    assert gathers
+    assert all(shape in parameters for shape in gathers)
+    assert not any(shape for kind, shape in sent if kind == "all-reduce"), "only sums of losses"
+    scattered = {math.prod(shape) for kind, shape in sent if kind == "reduce-scatter"}
+    assert scattered == {math.prod(spec.layer_shape) for spec in table.values()}
+
+
+def test_a_gradient_scattered_in_stages_is_that_scattered_at_once(printed):
+    at_once, *staged = (np.array(gradient) for gradient in printed[0]["scattered"])
+    for gradient in staged:
+        np.testing.assert_allclose(gradient, at_once, rtol=1e-5)

@@ -7,7 +7,7 @@ import pytest
 
 from ocijax.errors import InputError
 from ocijax.model.config import ModelConfig
-from ocijax.sharding import MeshConfig, make_mesh
+from ocijax.sharding import MESH_AXES, MeshConfig, make_mesh
 from ocijax.train.optimizer import make_optimizer
 from ocijax.train.step import (
     initial_parameters,
@@ -105,7 +105,9 @@ def test_pairs_are_counted_within_a_sliding_window(recipe, begin, batch):
 
 def test_a_batch_that_does_not_divide_is_refused(recipe, mesh):
     recipe = replace(recipe, train=replace(recipe.train, batch_size=6, micro_batches=2))
-    mesh = jax.sharding.AbstractMesh((2, 2, 1), mesh.axis_names, axis_types=tuple(mesh.axis_types))
+    mesh = jax.sharding.AbstractMesh(
+        (2, 2, 1, 1), mesh.axis_names, axis_types=tuple(mesh.axis_types)
+    )
     optimizer = make_optimizer(recipe.train, trained_table(recipe), 1)
     message = "batch_size (6) must be a multiple of micro_batches (2) times the 4 devices"
     with pytest.raises(InputError, match=re.escape(message)):
@@ -114,10 +116,30 @@ def test_a_batch_that_does_not_divide_is_refused(recipe, mesh):
 
 def test_a_mesh_that_does_not_divide_the_model_is_refused_by_name(recipe):
     mesh = jax.sharding.AbstractMesh(
-        (1, 1, 8), ("data", "fsdp", "tensor"), axis_types=(jax.sharding.AxisType.Auto,) * 3
+        (1, 1, 1, 8), MESH_AXES, axis_types=(jax.sharding.AxisType.Auto,) * len(MESH_AXES)
     )
     small = ModelConfig(**{**vars(recipe.model), "vocab_size": 352, "num_attention_heads": 4})
     recipe = replace(recipe, model=small)
     optimizer = make_optimizer(recipe.train, trained_table(recipe), 1)
     with pytest.raises(InputError, match="mesh axis tensor of 8 devices does not divide the 4"):
         make_train_step(recipe, optimizer, mesh)
+
+
+def test_rows_that_the_context_axis_does_not_divide_are_refused(recipe):
+    mesh = jax.sharding.AbstractMesh(
+        (1, 1, 3, 1), MESH_AXES, axis_types=(jax.sharding.AxisType.Auto,) * len(MESH_AXES)
+    )
+    optimizer = make_optimizer(recipe.train, trained_table(recipe), 1)
+    with pytest.raises(InputError, match=re.escape("config.data.length (128) must be a multiple")):
+        make_train_step(recipe, optimizer, mesh)
+
+
+def test_a_frozen_embedding_stays_and_has_no_optimizer_state(change, recipe, begin, batch):
+    state, step = begin(change(recipe, freeze_embedding=True))
+    paths = {str(key) for path, _ in jax.tree.leaves_with_path(state.optimizer) for key in path}
+    assert "['head']" in paths
+    assert "['embedding']" not in paths
+    before = jax.device_get(state.parameters)
+    after, _ = step(state, batch)
+    for path, array in before.items():
+        assert np.array_equal(after.parameters[path], array) == (path == "embedding"), path
