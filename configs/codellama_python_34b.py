@@ -9,10 +9,10 @@ from ml_collections import ConfigDict
 from configs.paper import Layout, paper_recipe
 
 LAYOUTS = {
-    "v5e:16x16": Layout(),
-    "v5p:4x4x4": Layout(),
-    "v6e:8x8": Layout(),
-    "h200:16": Layout(),
+    "v5e:16x16": Layout(remat="attention", tensor=4),
+    "v5p:4x4x4": Layout(remat="projections"),
+    "v6e:8x8": Layout(remat="attention"),
+    "h200:16": Layout(micro_batches=4, remat="projections"),
 }
 
 

@@ -9,10 +9,10 @@ from ml_collections import ConfigDict
 from configs.paper import Layout, paper_recipe
 
 LAYOUTS = {
-    "v5e:8x8": Layout(),
-    "v5p:2x4x4": Layout(),
-    "v6e:4x4": Layout(),
-    "h200:8": Layout(),
+    "v5e:8x8": Layout(remat="attention"),
+    "v5p:2x4x4": Layout(remat="projections"),
+    "v6e:4x4": Layout(micro_batches=2, remat="attention"),
+    "h200:8": Layout(micro_batches=4, remat="projections", scan_layers=False),
 }
 
 

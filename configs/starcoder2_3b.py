@@ -9,10 +9,10 @@ from ml_collections import ConfigDict
 from configs.paper import Layout, paper_recipe
 
 LAYOUTS = {
-    "v5e:4x4": Layout(),
-    "v5p:2x2x2": Layout(),
-    "v6e:2x4": Layout(),
-    "h200:1": Layout(),
+    "v5e:4x4": Layout(micro_batches=4, remat="projections"),
+    "v5p:2x2x2": Layout(remat="projections"),
+    "v6e:2x4": Layout(micro_batches=4, remat="projections"),
+    "h200:1": Layout(micro_batches=16, remat="projections", scan_layers=False),
 }
 
 

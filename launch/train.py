@@ -83,9 +83,15 @@ def describe(progress: Progress) -> str:
     )
 
 
+def tell(line: str) -> None:
+    """Says something once, however many processes are one run."""
+    if jax.process_index() == 0:
+        print(line, file=sys.stderr)
+
+
 def tell_compiling(doing: str) -> None:
     """Says what is compiled, which may take minutes."""
-    print(f"compiling: {doing}", file=sys.stderr)
+    tell(f"compiling: {doing}")
 
 
 def train_on_terminal(recipe: Recipe, workdir: str | Path) -> Progress:
@@ -98,7 +104,7 @@ def train_on_terminal(recipe: Recipe, workdir: str | Path) -> Progress:
     """
     if recipe.train.remat == "auto":
         recipe = with_fastest_remat(recipe, make_mesh(recipe.mesh), observe=tell_compiling)
-        print(f"remat: {recipe.train.remat} is the fastest that fits", file=sys.stderr)
+        tell(f"remat: {recipe.train.remat} is the fastest that fits")
     with Interruption() as stop:
         rows = load_rows(recipe)
         if jax.process_index() != 0:
