@@ -16,16 +16,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 from tqdm import tqdm
 
+from launch.config_flag import define_config_flag, read_config
 from ocijax.devices import GIBIBYTE
-from ocijax.errors import InputError
 from ocijax.plan.collectives import wire_bytes_by_kind
 from ocijax.plan.plan import Plan
 from ocijax.plan.recipe import recipe_without_files
@@ -33,7 +31,6 @@ from ocijax.plan.sampling import SamplingPlan, plan_sampling
 from ocijax.plan.topology import TPUS, find_devices
 from ocijax.plan.training import Observe, TrainingPlan, plan_best, plan_training
 from ocijax.program import run
-from ocijax.train.config import Recipe
 
 DOES_NOT_FIT = 2
 
@@ -150,21 +147,9 @@ def progress() -> Iterator[Observe]:
             bar.close()
 
 
-def read_recipe() -> Recipe:
-    """The recipe that --config and its overrides give.
-
-    Raises:
-      InputError: the file or a field is wrong.
-    """
-    path = config_flags.get_config_filename(flags.FLAGS["config"])
-    if not Path(path).is_file():
-        raise InputError(f"--config={path}: there is no such file")
-    return recipe_without_files(flags.FLAGS.config.to_dict())
-
-
 def main() -> None:
     """Plans, prints, and exits by whether it fits."""
-    values, recipe = flags.FLAGS, read_recipe()
+    values, recipe = flags.FLAGS, recipe_without_files(read_config())
     if values.topology.partition(":")[0] in TPUS:
         # Compiling for TPUs takes none; those that are here may be at work.
         jax.config.update("jax_platforms", "cpu")
@@ -187,12 +172,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "Recipe: a file with get_config().")
+    define_config_flag()
     flags.DEFINE_string("topology", "", "Such as v5e:8x8 or h200:8; by default this machine.")
     flags.DEFINE_enum("output", "table", ["table", "json"], "For people or for scripts.")
     flags.DEFINE_bool("search", True, "Also find the fastest remat, and the most rows, that fit.")
     flags.DEFINE_bool("sampler", False, "Plan answering instead of training.")
     flags.DEFINE_integer("rows", 64, "--sampler: conversations at once.", lower_bound=1)
     flags.DEFINE_integer("context", 0, "--sampler: tokens of each; by default a row's.", 0)
-    flags.mark_flags_as_required(["config"])
     run(main)

@@ -25,13 +25,12 @@ from pathlib import Path
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 from tqdm import tqdm
 
+from launch.config_flag import define_config_flag, read_config
 from launch.processes import Interruption, define_flags, joined
 from ocijax.compiler import keep_compiled, platform, set_flags
 from ocijax.configuration import from_mapping, to_mapping
-from ocijax.errors import InputError
 from ocijax.hugging_face.folder import read_model_config
 from ocijax.plan.training import with_fastest_remat
 from ocijax.program import run
@@ -122,10 +121,7 @@ def read_recipe() -> Recipe:
     Raises:
       InputError: a file or a field is wrong.
     """
-    path = config_flags.get_config_filename(flags.FLAGS["config"])
-    if not Path(path.partition(":")[0]).is_file():
-        raise InputError(f"--config={path}: there is no such file")
-    mapping = flags.FLAGS.config.to_dict()
+    mapping = read_config()
     if folder := flags.FLAGS.from_hf:
         mapping["model"] = to_mapping(read_model_config(folder))
         mapping["train"]["initial_checkpoint"] = folder
@@ -149,7 +145,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "Recipe: a file with get_config().")
+    define_config_flag()
     flags.DEFINE_string("workdir", None, "Folder of the run; made where absent.")
     flags.DEFINE_string(
         "from_hf",
@@ -164,5 +160,5 @@ if __name__ == "__main__":
         " ~/.cache/ocijax/compiled.",
     )
     define_flags()
-    flags.mark_flags_as_required(["config", "workdir"])
+    flags.mark_flag_as_required("workdir")
     run(main)
