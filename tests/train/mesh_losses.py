@@ -22,6 +22,7 @@ from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.config import DataConfig, Recipe, TrainConfig
 from ocijax.train.optimizer import make_optimizer
 from ocijax.train.step import (
+    abstract_state,
     batch_sharding,
     initial_parameters,
     initial_state,
@@ -72,13 +73,17 @@ def run(
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))
     replicated = [path for path, a in state.parameters.items() if a.sharding.is_fully_replicated]
-    text = step.lower(state, batch).compile().as_text()
-    return {
-        "losses": losses,
-        "compiled": step._cache_size(),
-        "replicated": replicated,
-        "sent": [(one.kind, one.shape, one.group_size) for one in read_collectives(text)],
-    }
+    return {"losses": losses, "compiled": step._cache_size(), "replicated": replicated}
+
+
+def sent(mesh: Mesh) -> list[tuple[str, tuple[int, ...], int]]:
+    """Kind, shape and number of devices of all that a step sends."""
+    optimizer = make_optimizer(RECIPE.train, trained_table(RECIPE), STEPS)
+    batch = random_batch(8, LENGTH, 64)
+    step = make_train_step(RECIPE, optimizer, mesh)
+    compiled = step.lower(abstract_state(RECIPE, optimizer, mesh), batch).compile()
+    found = read_collectives(compiled.as_text())
+    return [(one.kind, one.shape, one.group_size) for one in found]
 
 
 def scattered(mesh: Mesh, stages: tuple[Stage, ...]) -> np.ndarray:
@@ -129,7 +134,16 @@ def main() -> None:
             along_sides("fsdp", (2, 2, 2)),
         )
     ]
-    print(json.dumps({"runs": printed, "same initial parameters": same, "scattered": staged}))
+    print(
+        json.dumps(
+            {
+                "runs": printed,
+                "same initial parameters": same,
+                "scattered": staged,
+                "sent": sent(meshes["fsdp"]),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ PODS = {
     "codellama-70b-python": "v5p:4x4x4",
     "starcoder2-15b": "v6e:4x4",
 }
+# In a third of the time; what is sent stays.
+QUICKLY = {"exec_time_optimization_effort": -1.0, "memory_fitting_effort": -1.0}
 
 
 def cut_down(config):
@@ -56,7 +58,8 @@ def compiled(model, mesh):
         for name, dtype in {**dtypes, "loss_weights": jnp.float32}.items()
     }
     step = make_train_step(recipe, optimizer, mesh)
-    return recipe, step.lower(abstract_state(recipe, optimizer, mesh), batch).compile()
+    lowered = step.lower(abstract_state(recipe, optimizer, mesh), batch)
+    return recipe, lowered.compile(compiler_options=QUICKLY)
 
 
 @pytest.fixture(scope="module", params=PODS)
@@ -99,7 +102,7 @@ def test_gradients_are_scattered_in_bf16_and_never_reduced_whole(program):
     table = trained_table(recipe)
     smallest = min(math.prod(spec.layer_shape) for spec in table.values() if spec.inputs)
     for one in collectives:
-        if one.kind == "all-reduce":
+        if one.kind == "all-reduce" and one.group_size > 1:
             assert math.prod(one.shape) < smallest, one  # norms, biases and sums of losses
     size = sum(spec.size for spec in table.values())
     ideal = 2 * size * (mesh.size - 1) / mesh.size

@@ -33,7 +33,7 @@ def printed(request):
 
 @pytest.mark.parametrize(
     ("trained", "fall"),
-    [("all parameters", 0.5), ("an adapter", 0.1), ("all but the embedding", 0.5)],
+    [("all parameters", 0.5), ("an adapter", 0.05), ("all but the embedding", 0.5)],
 )
 def test_meshes_of_eight_devices_give_the_losses_of_one(printed, trained, fall):
     runs, tolerance = printed[0]["runs"][trained], printed[1]
@@ -63,7 +63,7 @@ def test_fsdp_gathers_parameters_and_scatters_gradients(printed):
     table = trained_table(RECIPE)
     sent = [
         (kind, sorted(size for size in shape if size > 1))
-        for kind, shape, group_size in printed[0]["runs"]["all parameters"]["fsdp"]["sent"]
+        for kind, shape, group_size in printed[0]["sent"]
         if group_size > 1
     ]
     parameters = [sorted(spec.layer_shape) for spec in table.values()]
