@@ -87,7 +87,10 @@ def test_what_was_compiled_is_kept(undisturbed):
             "--config.train.learning_rat: the config has no field learning_rat; did you mean "
             "learning_rate?",
         ),
-        ("--config.mesh.fsdp=7", "mesh data=-1 x fsdp=7 x tensor=1 does not divide the 1 devices"),
+        (
+            "--config.mesh.fsdp=7",
+            "mesh data=-1 x fsdp=7 x context=1 x tensor=1 does not divide the 1 devices",
+        ),
         ("--config.train.b1=2.0", "config.train.b1 must lie in [0, 1), is 2.0"),
         ("--config.train.learning_rate=0.5", "config.train.learning_rate=0.001, not 0.5"),
         (
