@@ -27,7 +27,7 @@ def read(config):
     return from_mapping(Recipe, mapping)
 
 
-@pytest.mark.parametrize(("module", "devices"), recipes())
+@pytest.mark.parametrize(("module", "devices"), list(recipes()))
 def test_a_recipe_is_complete_but_for_files(module, devices):
     recipe = read(module.get_config(devices) if devices else module.get_config())
     assert recipe.data.template
