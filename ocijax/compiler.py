@@ -100,6 +100,12 @@ def platform() -> Platform:
     return "tpu" if chips and importlib.util.find_spec("libtpu") else "cpu"
 
 
+def stay_off_absent_devices() -> None:
+    """Keeps JAX from looking for a TPU where none is: libtpu, there to plan for one, complains."""
+    if platform() == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+
+
 def set_flags(platform: Platform, flags: Sequence[CompilerFlag] | None = None) -> list[str]:
     """Gives the compiler the flags of a platform; those that the user set stay as they are.
 

@@ -24,6 +24,10 @@ def run(main: Callable[[], int | None]) -> None:
         # warn of checkpoints whose arrays have files of their own, as those that we write have, and
         # log every thread's traceback of a failure that we report in one line.
         logging.set_verbosity(logging.FATAL)
+        if "jax" in sys.modules:  # others start without it, in a fraction of the time
+            from ocijax.compiler import stay_off_absent_devices
+
+            stay_off_absent_devices()
         try:
             return main() or 0
         except InputError as error:

@@ -1,9 +1,11 @@
 import importlib.util
 import os
+import subprocess
+import sys
 
 import pytest
 
-from ocijax.compiler import FLAGS, CompilerFlag, set_flags
+from ocijax.compiler import FLAGS, CompilerFlag, platform, set_flags
 
 FINE = CompilerFlag("--xla_gpu_enable_latency_hiding_scheduler=true", "is known")
 UNKNOWN = CompilerFlag("--xla_gpu_no_release_knows_this=true", "would abort the process")
@@ -34,3 +36,13 @@ def test_the_users_own_flags_win(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", own)
     assert set_flags("gpu", [FINE]) == []
     assert os.environ["XLA_FLAGS"] == own
+
+
+@pytest.mark.skipif(platform() != "cpu", reason="there is an accelerator")
+def test_a_program_looks_for_no_tpu_where_there_is_none():
+    code = "import jax; from ocijax.program import run; run(lambda: print(jax.devices()))"
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
+    child = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (child.stdout, child.stderr) == ("[CpuDevice(id=0)]\n", "")
