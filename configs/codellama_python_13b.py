@@ -11,7 +11,7 @@ from configs.paper import Layout, paper_recipe
 LAYOUTS = {
     "v5e:8x8": Layout(remat="attention"),
     "v5p:4x4x4": Layout(remat="projections"),
-    "v6e:4x4": Layout(micro_batches=2, remat="attention"),
+    "v6e:4x4": Layout(micro_batches=4, remat="attention"),
     "h200:8": Layout(micro_batches=4, remat="projections", scan_layers=False),
 }
 
