@@ -24,7 +24,6 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "batch": ("data", "fsdp"),
     "length": "context",
     "layers": None,
-    "micro_batches": None,
     "vocab": "tensor",
     # Devices along `context` have the same parameters to hold, so they share them too.
     "hidden": ("fsdp", "context"),

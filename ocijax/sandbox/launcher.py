@@ -93,7 +93,7 @@ def serve(status: _socket.socket, jobs: _socket.socket) -> None:
     _import(settings["packages"])
     gc.collect()
     gc.freeze()
-    _rehearse()  # last, so that jobs find free the memory that it used, and no other
+    _rehearse()  # last, so that jobs find free the memory that it used
     _tell(status, f"ready {settings['landlock']}")
     run = _run_apart if apart else _run_here
     for number in itertools.count(1):
