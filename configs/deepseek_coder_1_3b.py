@@ -12,7 +12,7 @@ LAYOUTS = {
     "v5e:4x4": Layout(micro_batches=2, remat="projections"),
     "v5p:2x2x2": Layout(remat="projections"),
     "v6e:2x4": Layout(micro_batches=2, remat="projections"),
-    "h200:1": Layout(micro_batches=4, remat="none", scan_layers=False),
+    "h200:1": Layout(micro_batches=8, remat="none", scan_layers=False),
 }
 
 

@@ -39,8 +39,9 @@ def estimate_training(recipe: Recipe, mesh: Mesh, trained: int, arguments: int) 
     table = parameter_table(model)
     in_layers = sum(_gathered(spec, mesh) for spec in table.values() if spec.stacked)
     ends = sum(_gathered(spec, mesh) for spec in table.values() if not spec.stacked)
-    # Two layers: one is gathered while the other is computed.
-    weights = narrow * (2 * in_layers // layers + ends)
+    # Two layers: one is gathered while the other is computed. What a device holds itself is cast
+    # once, before the loop over micro-batches.
+    weights = narrow * (2 * in_layers // layers + ends + trained // _WIDE)
     vocab = model.vocab_size // axis_size(mesh, "vocab")
     chunk = rows * min(settings.logits_chunk, recipe.data.length)
     logits = vocab * (chunk * (2 * _WIDE + narrow) + model.hidden_size * _WIDE)
@@ -61,7 +62,10 @@ def _layer_widths(recipe: Recipe, mesh: Mesh) -> tuple[int, int, int]:
     inner, hidden = model.intermediate_size // axis_size(mesh, "intermediate"), model.hidden_size
     context = query * narrow + heads * _WIDE
     projections = (query + 2 * key + hidden + inner * (2 if model.gated_mlp else 1)) * narrow
-    norms, rotated, activation = hidden * 2 * (_WIDE + narrow), query + key, 3 * inner
+    if recipe.compute.scan_layers or axis_size(mesh, "hidden") > 1:
+        norms, rotated, activation = hidden * 2 * (_WIDE + narrow), query + key, 4 * inner
+    else:  # The compiler sees all of a layer's forward and backward, and keeps what is least.
+        norms, rotated, activation = hidden * 2 * narrow, 0, inner
     everything = context + projections + norms + (rotated + activation) * narrow
     kept: dict[Remat, tuple[int, int]] = {
         "none": (everything, 0),
