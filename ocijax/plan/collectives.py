@@ -1,12 +1,13 @@
 """What a compiled program moves between devices, read from its text.
 
-The text is that of `jax.stages.Compiled.as_text`, for TPU, GPU or CPU. Three things in it are not
+The text is that of `jax.stages.Compiled.as_text`, for TPU, GPU or CPU. Four things in it are not
 what they seem:
 
 - The body of a loop is written once; what is in it counts as often as the loop turns.
 - An asynchronous collective is written as ``-start`` and ``-done``; on a TPU it may be written
   again in each fusion that it runs beside. It counts once.
 - A reduce-scatter of a TPU is a fusion named ``all-reduce-scatter`` of an all-reduce and a slice.
+- What slices of a multi-slice TPU sum between them, each device sends to its host.
 """
 
 import math
@@ -18,7 +19,14 @@ from typing import Literal, get_args
 
 from ocijax.plan.program_text import Computation, executed, parse_program
 
-Kind = Literal["all-gather", "reduce-scatter", "all-reduce", "all-to-all", "collective-permute"]
+Kind = Literal[
+    "all-gather",
+    "reduce-scatter",
+    "all-reduce",
+    "all-to-all",
+    "collective-permute",
+    "between-slices",
+]
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class Collective:
       dtype: XLA's name of it, such as ``bf16``.
       shape: of the array on a device where it is whole: what an all-gather gives, what a
         reduce-scatter takes.
-      group_size: devices that share it; for a permutation, how many send.
+      group_size: devices that share it; for a permutation, how many send; or how many slices.
       count: how often one run of the program does it.
     """
 
@@ -42,9 +50,9 @@ class Collective:
 
     @property
     def wire_bytes(self) -> int:
-        """Bytes that a device sends each time, around a ring."""
+        """Bytes that a device sends each time, around a ring or to its host."""
         size = math.prod(self.shape) * _bits(self.dtype) // 8
-        if self.kind == "collective-permute":
+        if self.kind in ("collective-permute", "between-slices"):
             return size
         rounds = 2 if self.kind == "all-reduce" else 1
         return rounds * size * (self.group_size - 1) // self.group_size
@@ -88,6 +96,10 @@ def _collectives(name: str, computation: Computation, devices: int) -> Iterator[
     """What a computation itself moves."""
     begins = any("AsyncCollectiveStart" in one.attributes for one in computation.values())
     for instruction in computation.values():
+        slices = re.search(r'megascale_target="\{(.*?)\}', instruction.attributes)
+        if slices and instruction.opcode == "send":
+            (dtype, shape), *_ = instruction.arrays
+            yield Collective("between-slices", dtype, shape, _counted(slices[1]))
         kind = instruction.opcode.removesuffix("-done")
         if kind not in get_args(Kind) or ("chain_id=" in instruction.attributes and not begins):
             continue
@@ -123,6 +135,12 @@ def _group_size(kind: Kind, attributes: str, devices: int) -> int:
         parts = re.findall(r"('\w+')(?::\(\d+\)(\d+))?", named[2])  # {'b':(1)2}: a part of b
         return math.prod(int(part or sizes[axis]) for axis, part in parts)
     return devices
+
+
+def _counted(numbers: str) -> int:
+    """How many numbers these are: ``1,2``, or ``0:3``, which is four."""
+    ends = (part.partition(":") for part in numbers.split(","))
+    return sum(int(last or first) - int(first) + 1 for first, _, last in ends)
 
 
 def _bits(dtype: str) -> int:

@@ -25,7 +25,10 @@ _LIBTPU_ENVIRONMENT = {
 """What libtpu reads when it is loaded: it is to compile beside other processes that do, not to look
 for chips and complain that it finds none."""
 
-_SPELLING = "v5e:8x8, v5p:4x4x4, v6e:4x4, tpu7x:4x4x4 (chips along each axis) or h100:8, h200:8"
+_SPELLING = (
+    "v5e:8x8, v5p:4x4x4, v6e:4x4, tpu7x:4x4x4 (chips along each axis), v5e:8x8:2 (two slices) or "
+    "h100:8, h200:8"
+)
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ def find_devices(topology: str) -> Devices:
       mesh = make_mesh(MeshConfig(fsdp=-1, data=1), find_devices("v5e:8x8"))
 
     Args:
-      topology: a kind and the chips along each axis (``v5e:8x8``), a kind of GPU and how many
-        (``h200:8``), or empty: the devices of this machine.
+      topology: a kind and the chips along each axis (``v5e:8x8``), and slices if there are several
+        (``v5e:8x8:2``); a kind of GPU and how many (``h200:8``); or empty: the devices of this
+        machine.
 
     Raises:
       InputError: there is no such topology, or libtpu is missing.
@@ -68,16 +72,18 @@ def find_devices(topology: str) -> Devices:
         return jax.devices()
     for name, value in _LIBTPU_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    kind, _, shape = topology.partition(":")
-    sizes = [int(size) for size in shape.split("x")] if re.fullmatch(r"\d+(x\d+)*", shape) else []
-    if kind in TPUS and len(sizes) == TPUS[kind] and all(sizes):
-        return _tpus(topology, sizes)
-    if kind in GPUS and len(sizes) == 1 and sizes[0]:
+    kind, shape, *slices = topology.split(":") if ":" in topology else (topology, "")
+    numbers = re.fullmatch(r"\d+(x\d+)*(:\d+)?", ":".join([shape, *slices]))
+    sizes = [int(size) for size in shape.split("x")] if numbers else []
+    count = int(slices[0]) if numbers and slices else 1
+    if kind in TPUS and len(sizes) == TPUS[kind] and all(sizes) and count:
+        return _tpus(f"{kind}:{shape}", sizes, count)
+    if kind in GPUS and len(sizes) == 1 and sizes[0] and not slices:
         return _gpus(GPUS[kind], sizes[0])
     raise InputError(f"topology {topology!r} is not known; name one as {_SPELLING}")
 
 
-def _tpus(topology: str, sizes: list[int]) -> Sequence[jax.Device]:
+def _tpus(topology: str, sizes: list[int], slices: int) -> Sequence[jax.Device]:
     if not importlib.util.find_spec("libtpu"):
         raise InputError(
             f"topology {topology!r} is compiled for by libtpu: pip install 'ocijax[tpu]'"
@@ -85,7 +91,9 @@ def _tpus(topology: str, sizes: list[int]) -> Sequence[jax.Device]:
     # A host has 2 x 2 chips, and fewer where the slice is thinner.
     host = [*(min(size, 2) for size in sizes[:2]), 1]
     try:
-        found = topologies.get_topology_desc(topology, "tpu", chips_per_host_bounds=host)
+        found = topologies.get_topology_desc(
+            topology, "tpu", chips_per_host_bounds=host, num_slices=slices
+        )
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).splitlines()[0].partition(": ")[2]
         raise InputError(f"topology {topology!r} is none of libtpu's: {reason}") from error

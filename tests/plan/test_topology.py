@@ -30,6 +30,12 @@ def test_a_tpu_is_named_by_its_chips_along_each_axis(topology, count, memory, fl
     assert peak_flops(devices[0].device_kind, "bfloat16") == flops
 
 
+@needs_libtpu
+def test_slices_are_a_third_part_of_the_name():
+    devices = find_devices("v5e:2x2:3")
+    assert [device.slice_index for device in devices] == [0] * 4 + [1] * 4 + [2] * 4
+
+
 def test_gpus_that_are_not_here_have_the_share_of_memory_that_jax_takes(monkeypatch):
     monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
     devices = find_devices("h200:8")
@@ -43,7 +49,22 @@ def test_without_a_name_it_is_this_machine():
     assert list(find_devices("")) == jax.devices()
 
 
-@pytest.mark.parametrize("topology", ["v9:2x2", "v5e:4", "v5p:8x8", "v5e:0x2", "h200:", "h200:2x2"])
+@pytest.mark.parametrize(
+    "topology",
+    [
+        "v9:2x2",
+        "v5e:4",
+        "v5p:8x8",
+        "v5e:0x2",
+        "h200:",
+        "h200:2x2",
+        "v5e:2x2:0",
+        "v5e:2x2:",
+        "h200:8:2",
+        "v5e",
+        "v5e:2x2:2:2",
+    ],
+)
 def test_an_unknown_topology_is_refused_with_those_there_are(topology):
     with pytest.raises(InputError, match=r"is not known; name one as v5e:8x8, v5p:4x4x4, v6e:4x4"):
         find_devices(topology)

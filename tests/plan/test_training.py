@@ -8,6 +8,7 @@ from ocijax.errors import InputError
 from ocijax.model.lora import LoraConfig
 from ocijax.model.parameters import parameter_count, parameter_table
 from ocijax.plan import training
+from ocijax.plan.collectives import wire_bytes_by_kind
 from ocijax.plan.recipe import recipe_without_files
 from ocijax.plan.topology import find_devices
 from ocijax.plan.training import (
@@ -73,6 +74,16 @@ def test_a_step_that_a_tpu_refuses_does_not_fit(tiny, change, four_chips):
     assert not plan.fits
     assert plan.memory.temporaries > plan.memory_limit
     assert plan.memory.arguments > plan.parameters + plan.optimizer
+
+
+def test_slices_send_each_other_the_gradients_once_a_step(tiny, change):
+    """In fp32, each chip those of its part of the parameters, and the loss."""
+    pytest.importorskip("libtpu", reason="libtpu, which compiles for TPU, is absent")
+    parts = change(tiny, batch_size=8, micro_batches=2)
+    plan = plan_training(replace(parts, mesh=MeshConfig(2, fsdp=-1)), find_devices("v5e:1x2:2"))
+    assert plan.mesh == {"data": 2, "fsdp": 2, "context": 1, "tensor": 1}
+    sent = wire_bytes_by_kind(plan.collectives)["between-slices"]
+    assert sent == pytest.approx(plan.parameters, rel=0.02)
 
 
 def test_what_nothing_here_compiles_for_is_an_estimate(tiny):
