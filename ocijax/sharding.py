@@ -147,6 +147,12 @@ def is_split_by_hand(axis: str) -> bool:
     return any(name in mesh.manual_axes and mesh.shape[name] > 1 for name in mesh_axes(axis))
 
 
+def runs_on_tpu() -> bool:
+    """Whether the function being traced is for a mesh of TPUs; where no mesh is set, it is not."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device is not None and device.platform == "tpu"
+
+
 def constrain(array: jax.Array, *axes: str) -> jax.Array:
     """Pins an activation to its logical axes where a mesh is set; elsewhere does nothing.
 

@@ -16,7 +16,7 @@ from ocijax.model.packed_attention import Kernel, choose_kernel, packed_attentio
 from ocijax.model.parameters import Parameters
 from ocijax.model.remat import GATE, KEY, OUTPUT, QUERY, UP, VALUE, Remat, named, rematerialised
 from ocijax.model.rotary import rotate
-from ocijax.sharding import constrain
+from ocijax.sharding import constrain, runs_on_tpu
 
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, Any], tuple[jax.Array, Any]]
 """``(layer index, query, key, value, state) -> (context, state)``.
@@ -70,8 +70,11 @@ def project(
     """Matrix product of the last ``inputs`` dimensions with the first ones of ``weight``.
 
     The dimensions before are flattened: with two of them, XLA on a CPU takes the gradient of the
-    weight through a transposed copy, at a quarter of the speed.
+    weight through a transposed copy, at a quarter of the speed. On a TPU it is the other way
+    round: it holds transposed copies of all inputs, a fifth of a layer's backward pass.
     """
+    if runs_on_tpu():
+        return jnp.tensordot(array, weight, inputs)
     size = math.prod(weight.shape[:inputs])
     flat = product(array.reshape(-1, size), weight.reshape(size, -1))
     return flat.reshape(*array.shape[:-inputs], *weight.shape[inputs:])

@@ -22,6 +22,8 @@ class Memory:
       temporaries: what lives inside it only: activations, gradients, gathered parameters.
       code: the program itself.
       host: temporaries in the host's memory, which do not count here.
+      reported_peak: the compiler's own ``peak_memory_in_bytes``, to compare with what others tell
+        of it; it leaves arguments out on some devices, and is less than is taken on a TPU.
     """
 
     arguments: int
@@ -29,13 +31,11 @@ class Memory:
     temporaries: int = 0
     code: int = 0
     host: int = 0
+    reported_peak: int = 0
 
     @property
     def peak(self) -> int:
-        """All that it holds at once: a program's temporaries are one block, taken when it starts.
-
-        The compiler's own ``peak_memory_in_bytes`` leaves arguments out on some devices.
-        """
+        """All that it holds at once: its temporaries are one block, taken when it starts."""
         return self.arguments + self.outputs + self.temporaries + self.code
 
 
@@ -76,6 +76,7 @@ def compile_program(lowered: jax.stages.Lowered, arguments: int) -> CompiledProg
         temporaries=sizes.temp_size_in_bytes,
         code=sizes.generated_code_size_in_bytes,
         host=sizes.host_temp_size_in_bytes,
+        reported_peak=sizes.peak_memory_in_bytes,
     )
     return CompiledProgram(memory, read_collectives(compiled.as_text()))
 

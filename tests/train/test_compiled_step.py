@@ -20,7 +20,7 @@ from ocijax.train.step import abstract_state, batch_sharding, make_train_step, t
 
 LENGTH = 640  # a dimension that no parameter has
 PODS = {
-    "deepseek-coder-6.7b": "v5e:8x8",
+    "codellama-7b-python": "v5e:8x8",  # of Llama 2's sizes, as the 70B is
     "deepseek-coder-33b": "v5p:4x4x4",
     "codellama-70b-python": "v5p:4x4x4",
     "starcoder2-15b": "v6e:4x4",
@@ -42,9 +42,9 @@ def cut_down(config):
     )
 
 
-def compiled(model, mesh):
-    """The recipe, and its step compiled for one row a device."""
-    rows = mesh.shape["data"] * mesh.shape["fsdp"]
+def compiled(model, mesh, rows_each=1):
+    """The recipe, and its step compiled for so many rows a device."""
+    rows = rows_each * mesh.shape["data"] * mesh.shape["fsdp"]
     recipe = Recipe(
         cut_down(get_preset(model)),
         DataConfig(("none",), "none", "none", length=LENGTH),
@@ -107,6 +107,24 @@ def test_gradients_are_scattered_in_bf16_and_never_reduced_whole(program):
     size = sum(spec.size for spec in table.values())
     ideal = 2 * size * (mesh.size - 1) / mesh.size
     assert wire_bytes_by_kind(collectives)["reduce-scatter"] == pytest.approx(ideal, rel=0.02)
+
+
+def test_it_sends_four_fifths_at_most_of_a_step_that_reduces_gradients_whole(program):
+    """As MaxText's does, see `benchmarks/maxtext.py`."""
+    recipe, mesh, _, collectives = program
+    table = trained_table(recipe)
+    gathered = sum(spec.size * (1 + spec.stacked) for spec in table.values())
+    reduced = 2 * sum(spec.size for spec in table.values())
+    theirs = 2 * (gathered + reduced) * (mesh.size - 1) / mesh.size
+    assert sum(wire_bytes_by_kind(collectives).values()) <= 0.8 * theirs
+
+
+@pytest.mark.parametrize("model", ["codellama-7b-python", "codellama-70b-python"])
+def test_of_several_rows_no_transposed_copies_are_held(model, chips):
+    """Gradients of weights take rows and positions as they are, not as one flat dimension."""
+    mesh = make_mesh(MeshConfig(1, -1), chips(PODS[model]))
+    _, step = compiled(model, mesh, rows_each=4)
+    assert f",{4 * LENGTH}]" not in step.as_text()
 
 
 def test_a_device_holds_its_share_of_the_state_and_no_more(program):
