@@ -8,6 +8,8 @@ from typing import get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from ocijax.devices import GIBIBYTE, memory_limit
@@ -130,12 +132,15 @@ def plan_fastest_remat(
 ) -> TrainingPlan:
     """The plan with the first of `REMATS` that fits; with the last one where none does.
 
+    Where several processes are one run, all of them call this, and it is the first that fits in
+    each: they may differ in the memory that they have left, and must run the same program.
+
     Raises:
       InputError: as `plan_training`.
     """
     for remat in REMATS:
         plan = plan_training(_with(recipe, remat=remat), devices, observe)
-        if plan.fits:
+        if multihost_utils.process_allgather(np.array(plan.fits)).all():
             break
     return plan
 
