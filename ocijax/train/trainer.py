@@ -25,7 +25,7 @@ from ocijax.errors import InputError
 from ocijax.model.description import AdapterDescription, ModelDescription
 from ocijax.plan.training import with_fastest_remat
 from ocijax.sharding import make_mesh
-from ocijax.train.checkpoint import Checkpoints, inherited_files, load_parameters
+from ocijax.train.checkpoint import Checkpoints, inherited_files, load_parameters, saved_steps
 from ocijax.train.config import Recipe
 from ocijax.train.meter import Meter, StepReport
 from ocijax.train.metrics import MetricsWriter
@@ -192,7 +192,7 @@ def _describe(recipe: Recipe, workdir: Path) -> ModelDescription:
     files = {}
     if recipe.train.initial_checkpoint:
         # A run that goes on no longer needs what it began from.
-        begun = any((workdir / "checkpoints").glob("[0-9]*/model"))
+        begun = saved_steps(workdir / "checkpoints")
         origin = workdir if begun else recipe.train.initial_checkpoint
         files = inherited_files(origin, recipe.data.tokenizer)
     adapter = None

@@ -133,6 +133,14 @@ def test_training_starts_from_another_checkpoint(finished, recipe, change, tmp_p
     assert ended.report.loss < losses(finished[0])[0] - 0.5
 
 
+def test_training_begins_again_where_its_first_checkpoint_was_not_finished(
+    finished, recipe, change, tmp_path
+):
+    (tmp_path / "checkpoints" / "5.orbax-checkpoint-tmp" / "model").mkdir(parents=True)
+    recipe = change(recipe, initial_checkpoint=str(finished[0]))
+    assert train(recipe, tmp_path, stop=lambda step: True).step == 1
+
+
 def test_a_packed_folder_trains_like_the_conversations_it_was_packed_from(
     finished, recipe, tmp_path
 ):
