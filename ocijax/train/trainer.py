@@ -145,6 +145,7 @@ def train(
             due = settings.evaluate_every and step % settings.evaluate_every == 0
             loss = None
             if rows.evaluation is not None and (last or due):
+                log.read()
                 batch_size = settings.batch_size // settings.micro_batches
                 loss = evaluation_loss(evaluation_step, state, rows.evaluation, batch_size, mesh)
                 log.evaluated(loss)
@@ -299,8 +300,7 @@ class _Log:
                 )
 
     def evaluated(self, loss: float) -> None:
-        """Passes an evaluation loss on; the time it took is not training time."""
-        self.read()
+        """Passes on the evaluation loss of the last step read; the time since is not training."""
         self._write(self.progress.step, {"evaluation_loss": loss})
         self._tell(evaluation_loss=loss)
         self._meter.restart()

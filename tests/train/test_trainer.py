@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ocijax.data.storage import digest, write_metadata, write_rows
 from ocijax.errors import InputError
 from ocijax.new_folder import new_folder
 from ocijax.template import LLAMA2
+from ocijax.train import trainer
 from ocijax.train.checkpoint import load_model
 from ocijax.train.metrics import read_metrics
 from ocijax.train.rows import load_rows
@@ -57,6 +59,14 @@ def test_progress_is_observed_from_the_first_step_to_the_last(finished):
     assert 0 < ended.report.data_wait < 1
     assert 0 < ended.report.goodput < 1
     assert ended.report.mfu is None, "nobody knows the peak of this processor"
+
+
+def test_speed_counts_no_time_of_evaluation(recipe, change, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "evaluation_loss", lambda *_: time.sleep(2) or 1.0)
+    train(change(recipe, steps=3, log_every=1, evaluate_every=1), tmp_path)
+    rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "tokens_per_second" in row]
+    assert [row["step"] for row in rows] == [2, 3]
+    assert all(row["tokens"] / row["tokens_per_second"] < 2 for row in rows)
 
 
 def test_tensorboard_has_the_curves(finished):
