@@ -142,9 +142,8 @@ def measure(model: ModelConfig, packed: bool) -> tuple[float, float, float]:
         raise RuntimeError("the loss is no number")
     for kernel in kernels_of(lambda: step(state, batch))[: KERNELS.value] if KERNELS.value else ():
         print(f"{kernel.milliseconds:10.2f} ms{kernel.launches:6}x  {kernel.name:.90}")
-    adapter = sum(spec.size for spec in trained_table(recipe).values()) if RANK.value else 0
     counts = float(metrics["tokens"]), float(metrics["attended"])
-    operations = training_flops(model, *counts, adapter)
+    operations = training_flops(model, *counts, trained_table(recipe))
     return float(np.median(seconds[2:])), float(metrics["tokens"]), operations
 
 

@@ -219,13 +219,11 @@ def abstract_batch(recipe: Recipe, mesh: Mesh) -> Batch:
 
 def flops_per_token(recipe: Recipe) -> float:
     """Operations of one forward and backward, in rows of one segment."""
-    adapter = trained_table(recipe) if recipe.lora.rank else {}
     length = recipe.data.length
     window = min(recipe.model.sliding_window or length, length)
     # The first tokens see those before them, later ones a whole window.
     attended = window * (window + 1) / 2 + (length - window) * window
-    size = sum(spec.size for spec in adapter.values())
-    return training_flops(recipe.model, length, attended, size) / length
+    return training_flops(recipe.model, length, attended, trained_table(recipe)) / length
 
 
 def _growth(plan: TrainingPlan) -> int:
