@@ -98,6 +98,15 @@ def test_what_nothing_here_compiles_for_is_an_estimate(tiny):
     assert plan.memory.temporaries > 0
 
 
+def test_an_estimate_gives_each_device_along_context_its_part_of_the_rows(tiny):
+    gpus = find_devices("h200:4")
+    whole, parts = (
+        plan_training(replace(tiny, mesh=mesh), gpus).memory.temporaries
+        for mesh in (MeshConfig(1, fsdp=4), MeshConfig(1, fsdp=2, context=2))
+    )
+    assert parts == whole, "twice the rows, half of each"
+
+
 @pytest.mark.parametrize(("remat", "compiled"), H200_PEAKS.items())
 def test_an_estimate_is_near_what_the_compiler_says_on_such_a_gpu(remat, compiled):
     changes = {"train.micro_batches": 16, "train.remat": remat, "compute.scan_layers": True}
