@@ -101,7 +101,6 @@ def train(
         too many updates in a row were skipped.
     """
     mesh = make_mesh(recipe.mesh, devices)
-    recipe = with_fastest_remat(recipe, mesh)
     workdir, settings = Path(workdir), recipe.train
     rows = load_rows(recipe) if rows is None else rows
     steps = settings.steps or len(rows.train) * settings.epochs // settings.batch_size
@@ -110,6 +109,7 @@ def train(
             f"{len(rows.train)} packed rows do not fill one batch: config.train.batch_size is "
             f"{settings.batch_size}"
         )
+    recipe = with_fastest_remat(recipe, mesh)
     optimizer = make_optimizer(settings, trained_table(recipe), steps)
     train_step = make_train_step(recipe, optimizer, mesh)
     evaluation_step = make_evaluation_step(recipe, mesh)

@@ -137,6 +137,13 @@ def test_too_few_rows_for_a_batch_are_refused(recipe, change, tmp_path):
     assert not list(tmp_path.iterdir()), "a refused run leaves nothing"
 
 
+def test_rows_are_looked_at_before_a_step_is_compiled(recipe, change, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "with_fastest_remat", lambda *_: pytest.fail("compiles"))
+    absent = replace(recipe.data, train=("absent.jsonl",))
+    with pytest.raises(InputError, match=r"absent\.jsonl"):
+        train(replace(change(recipe, remat="auto"), data=absent), tmp_path)
+
+
 def test_training_starts_from_another_checkpoint(finished, recipe, change, tmp_path):
     recipe = change(recipe, initial_checkpoint=str(finished[0]))
     ended = train(recipe, tmp_path, stop=lambda step: True)
