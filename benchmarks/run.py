@@ -1,4 +1,4 @@
-"""All benchmarks at sizes that fit the machine at hand: ``make bench``.
+"""The benchmarks that any machine runs, at sizes that fit it: ``make bench``.
 
 Each is a program of its own with flags for other sizes, see ``python -m benchmarks.NAME --help``.
 """

@@ -59,7 +59,9 @@ SCAN = flags.DEFINE_bool("scan_layers", True, "Run the layers by a scan, or unro
 CHUNK = flags.DEFINE_integer("logits_chunk", 0, "Positions of a row at once; 0: a quarter of it.")
 RANK = flags.DEFINE_integer("lora_rank", 0, "Train an adapter of that rank; 0: all parameters.")
 FP8 = flags.DEFINE_bool("fp8", False, "Take matrix products of the layers in eight bits.")
-MOMENTS = flags.DEFINE_enum("moments", "float32", ["float32", "bfloat16"], "Of AdamW's moments.")
+MOMENTS = flags.DEFINE_enum(
+    "moments", "float32", ["float32", "bfloat16"], "Dtype of AdamW's moments."
+)
 FSDP = flags.DEFINE_integer("fsdp", 1, "Devices that parameters are split over.")
 KERNELS = flags.DEFINE_integer("kernels", 0, "Kernels to print, those with the most time.")
 PEER = flags.DEFINE_bool("peer", True, "Run the peer too.")
@@ -142,9 +144,8 @@ def measure(model: ModelConfig, packed: bool) -> tuple[float, float, float]:
         raise RuntimeError("the loss is no number")
     for kernel in kernels_of(lambda: step(state, batch))[: KERNELS.value] if KERNELS.value else ():
         print(f"{kernel.milliseconds:10.2f} ms{kernel.launches:6}x  {kernel.name:.90}")
-    adapter = sum(spec.size for spec in trained_table(recipe).values()) if RANK.value else 0
     counts = float(metrics["tokens"]), float(metrics["attended"])
-    operations = training_flops(model, *counts, adapter)
+    operations = training_flops(model, *counts, trained_table(recipe))
     return float(np.median(seconds[2:])), float(metrics["tokens"]), operations
 
 

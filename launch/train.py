@@ -101,11 +101,11 @@ def train_on_terminal(recipe: Recipe, workdir: str | Path) -> Progress:
     Raises:
       InputError: as `ocijax.train.trainer.train`.
     """
-    if recipe.train.remat == "auto":
-        recipe = with_fastest_remat(recipe, make_mesh(recipe.mesh), observe=tell_compiling)
-        tell(f"remat: {recipe.train.remat} is the fastest that fits")
     with Interruption() as stop:
         rows = load_rows(recipe)
+        if recipe.train.remat == "auto":
+            recipe = with_fastest_remat(recipe, make_mesh(recipe.mesh), observe=tell_compiling)
+            tell(f"remat: {recipe.train.remat} is the fastest that fits")
         if jax.process_index() != 0:
             return train(recipe, workdir, rows=rows, stop=stop)
         if rows.counts is not None:

@@ -55,7 +55,8 @@ def peak_flops(device_kind: str, dtype: str) -> float | None:
 def memory_limit(device: jax.Device) -> int:
     """Bytes that programs may take of a device's memory.
 
-    A device that is here tells it itself. Of a CPU it is an equal share of the machine's memory.
+    A device that is here tells it itself, or, where it belongs to another process, ours does. Of a
+    CPU it is an equal share of the machine's memory.
 
     Raises:
       InputError: of this kind of device it is not known.
@@ -64,7 +65,8 @@ def memory_limit(device: jax.Device) -> int:
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return machine // len(jax.local_devices(backend="cpu"))
     if device in jax.devices():
-        return device.memory_stats()["bytes_limit"]
+        ours = device.process_index == jax.process_index()
+        return (device if ours else jax.local_devices()[0]).memory_stats()["bytes_limit"]
     kind = find_kind(device.device_kind)
     if kind is None:
         raise InputError(

@@ -72,7 +72,7 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
             "set --config.mesh so that the product is that number, or one size to -1"
         )
     sizes = [len(devices) // known if size == -1 else size for size in sizes]
-    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    slices = len({_slice(device) for device in devices})
     if sizes[0] % slices:
         raise InputError(
             f"mesh {wanted}: data must be a multiple of the {slices} slices here; set "
@@ -86,6 +86,11 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
     else:
         layout = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
     return Mesh(layout, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def _slice(device: jax.Device) -> int:
+    """Which slice of a TPU it belongs to; of GPUs the same attribute tells only the host."""
+    return getattr(device, "slice_index", 0) if device.platform == "tpu" else 0
 
 
 def partition_spec(axes: tuple[str, ...]) -> PartitionSpec:

@@ -1,10 +1,12 @@
 import re
+from dataclasses import dataclass
 
 import jax
 import pytest
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from ocijax.errors import InputError
+from ocijax.plan.topology import AbsentGpu
 from ocijax.sharding import MESH_AXES, MeshConfig, axis_size, make_mesh, named_sharding
 
 HIDDEN = ("fsdp", "context")
@@ -44,6 +46,20 @@ def test_slices_lie_along_data(chips):
     assert slices == [[0] * 4, [0] * 4, [1] * 4, [1] * 4]
     with pytest.raises(InputError, match="data must be a multiple of the 2 slices here"):
         make_mesh(MeshConfig(data=1, fsdp=-1), devices)
+
+
+@dataclass(frozen=True)
+class GpuOfAHost(AbsentGpu):
+    """As JAX has those of several hosts, each of which is a slice to it."""
+
+    slice_index: int = 0
+
+
+def test_parameters_are_split_over_gpus_of_several_hosts():
+    devices = [GpuOfAHost(index, "NVIDIA H200", slice_index=index // 8) for index in range(16)]
+    mesh = make_mesh(MeshConfig(data=1, fsdp=-1), devices)
+    assert mesh.devices.ravel().tolist() == devices
+    assert mesh.shape["fsdp"] == 16
 
 
 def test_batch_is_split_over_data_and_fsdp():

@@ -12,7 +12,7 @@ Remat = Literal["none", "projections", "attention", "offload", "full"]
 """From the fastest to that which holds least memory on the device. Kept of each layer beside its
 input: ``none`` everything; ``projections`` what matrix products and attention gave, so that only
 what is cheap is computed again; ``attention`` what attention gave; ``offload`` as ``projections``,
-but in the host's memory; ``full`` nothing."""
+but what matrix products gave in the host's memory; ``full`` nothing."""
 
 QUERY, KEY, VALUE = "query", "key", "value"
 CONTEXT = "context"

@@ -31,7 +31,8 @@ def estimate_training(recipe: Recipe, mesh: Mesh, trained: int, arguments: int) 
     model, settings = recipe.model, recipe.train
     narrow = jnp.dtype(recipe.compute.dtype).itemsize
     rows = settings.batch_size // settings.micro_batches // axis_size(mesh, "batch")
-    tokens, layers = rows * recipe.data.length, model.num_hidden_layers
+    length = recipe.data.length // axis_size(mesh, "length")
+    tokens, layers = rows * length, model.num_hidden_layers
     kept, offloaded, whole = _layer_widths(recipe, mesh)
     # Every layer's input, what is kept beside it, and one layer with its gradients.
     activations = tokens * (layers * (model.hidden_size * narrow + kept) + 2 * whole)
@@ -43,7 +44,7 @@ def estimate_training(recipe: Recipe, mesh: Mesh, trained: int, arguments: int) 
     # once, before the loop over micro-batches.
     weights = narrow * (2 * in_layers // layers + ends + trained // _WIDE)
     vocab = model.vocab_size // axis_size(mesh, "vocab")
-    chunk = rows * min(settings.logits_chunk, recipe.data.length)
+    chunk = rows * min(settings.logits_chunk, length)
     logits = vocab * (chunk * (2 * _WIDE + narrow) + model.hidden_size * _WIDE)
     return Memory(
         arguments,

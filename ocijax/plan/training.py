@@ -8,6 +8,8 @@ from typing import get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from ocijax.devices import GIBIBYTE, memory_limit
@@ -130,12 +132,15 @@ def plan_fastest_remat(
 ) -> TrainingPlan:
     """The plan with the first of `REMATS` that fits; with the last one where none does.
 
+    Where several processes are one run, all of them call this, and it is the first that fits in
+    each: they may differ in the memory that they have left, and must run the same program.
+
     Raises:
       InputError: as `plan_training`.
     """
     for remat in REMATS:
         plan = plan_training(_with(recipe, remat=remat), devices, observe)
-        if plan.fits:
+        if multihost_utils.process_allgather(np.array(plan.fits)).all():
             break
     return plan
 
@@ -214,13 +219,11 @@ def abstract_batch(recipe: Recipe, mesh: Mesh) -> Batch:
 
 def flops_per_token(recipe: Recipe) -> float:
     """Operations of one forward and backward, in rows of one segment."""
-    adapter = trained_table(recipe) if recipe.lora.rank else {}
     length = recipe.data.length
     window = min(recipe.model.sliding_window or length, length)
     # The first tokens see those before them, later ones a whole window.
     attended = window * (window + 1) / 2 + (length - window) * window
-    size = sum(spec.size for spec in adapter.values())
-    return training_flops(recipe.model, length, attended, size) / length
+    return training_flops(recipe.model, length, attended, trained_table(recipe)) / length
 
 
 def _growth(plan: TrainingPlan) -> int:

@@ -173,7 +173,7 @@ class Checkpoints:
         return TrainState(loaded[self._arrays], loaded["optimizer"]), loaded["data"]
 
     def _failure(self, step: int, error: Exception) -> InputError:
-        latest = max(_steps(self._directory), default=None)
+        latest = max(saved_steps(self._directory), default=None)
         rest = "none before it" if latest is None else f"that of step {latest} is whole"
         return InputError(
             f"{self._directory}: cannot write the checkpoint of step {step}: {_reason(error)} "
@@ -367,12 +367,12 @@ def checkpoint_folder(path: str | Path) -> Path:
     if any((path / part).is_dir() for part in ("params", "adapter")) or is_hugging_face(path):
         return path
     for parent in (path, path / "checkpoints"):
-        if steps := _steps(parent):
+        if steps := saved_steps(parent):
             return parent / str(max(steps))
     raise InputError(f"{path}: holds no complete checkpoint")
 
 
-def _steps(directory: Path) -> list[int]:
+def saved_steps(directory: Path) -> list[int]:
     """Steps with a complete checkpoint; an unfinished one has a longer name than its number."""
     if not directory.is_dir():
         return []

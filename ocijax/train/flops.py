@@ -2,15 +2,21 @@
 
 The convention behind every MFU (arXiv 2204.02311, appendix B) that we print: what the model needs
 and nothing else. Attention is causal and counted per segment, padding and recomputation are not
-counted, and a backward pass is twice a forward.
+counted, and a backward pass is twice a forward, but for matrices that are not trained: of these it
+takes no gradient.
 """
 
+from collections.abc import Mapping
+
 from ocijax.model.config import ModelConfig
-from ocijax.model.parameters import parameter_table
+from ocijax.model.parameters import ParameterSpec, parameter_table
 
 
 def training_flops(
-    config: ModelConfig, tokens: float, attended: float, adapter_size: int = 0
+    config: ModelConfig,
+    tokens: float,
+    attended: float,
+    trained: Mapping[str, ParameterSpec] | None = None,
 ) -> float:
     """Operations of one forward and backward.
 
@@ -19,16 +25,19 @@ def training_flops(
       tokens: number of tokens, padding left out.
       attended: pairs of a token and one that it sees, itself included; ``length²/2`` in a row of
         one segment, about.
-      adapter_size: parameters of the adapter that is trained instead of the model's, whose own
-        gradients are then not needed.
+      trained: of the model's parameters, or of an adapter beside them; by default all of the
+        model's.
     """
-    table = parameter_table(config)
-    matrices = sum(spec.size for path, spec in table.items() if spec.inputs)
-    if config.tie_word_embeddings:
-        matrices += table["embedding"].size
+    model = parameter_table(config)
+    trained = model if trained is None else trained
+    head = "embedding" if config.tie_word_embeddings else "head"
+    matrices = {
+        path: spec.size
+        for path, spec in {**model, **trained}.items()
+        if spec.inputs or path == head
+    }
     heads = config.num_hidden_layers * config.num_attention_heads * config.head_dim
     # Two products a pair in attention, one a parameter in matrices; two operations in each.
     attention = 3 * 4 * heads * attended
-    if adapter_size:
-        return (2 * 2 * matrices + 3 * 2 * adapter_size) * tokens + attention
-    return 3 * 2 * matrices * tokens + attention
+    products = sum(size * (3 if path in trained else 2) for path, size in matrices.items())
+    return 2 * products * tokens + attention

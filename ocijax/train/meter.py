@@ -66,8 +66,7 @@ class Meter:
 
     def __init__(self, recipe: Recipe, steps: int, mesh: Mesh, began: float, seconds: float):
         self._model = recipe.model
-        adapter = trained_table(recipe) if recipe.lora.rank else {}
-        self._adapter_size = sum(spec.size for spec in adapter.values())
+        self._trained = trained_table(recipe)
         # One call for all steps: a schedule is a dozen small operations.
         schedule = learning_rate_schedule(recipe.train, steps)
         self._rates = np.asarray(jax.vmap(schedule)(np.arange(steps)))
@@ -142,6 +141,6 @@ class Meter:
             "goodput": self.seconds / (time.time() - self._began),
         }
         if self._peak:
-            flops = training_flops(self._model, tokens, attended, self._adapter_size)
+            flops = training_flops(self._model, tokens, attended, self._trained)
             rates["mfu"] = flops / seconds / self._peak
         return rates

@@ -25,7 +25,7 @@ from ocijax.errors import InputError
 from ocijax.model.description import AdapterDescription, ModelDescription
 from ocijax.plan.training import with_fastest_remat
 from ocijax.sharding import make_mesh
-from ocijax.train.checkpoint import Checkpoints, inherited_files, load_parameters
+from ocijax.train.checkpoint import Checkpoints, inherited_files, load_parameters, saved_steps
 from ocijax.train.config import Recipe
 from ocijax.train.meter import Meter, StepReport
 from ocijax.train.metrics import MetricsWriter
@@ -101,7 +101,6 @@ def train(
         too many updates in a row were skipped.
     """
     mesh = make_mesh(recipe.mesh, devices)
-    recipe = with_fastest_remat(recipe, mesh)
     workdir, settings = Path(workdir), recipe.train
     rows = load_rows(recipe) if rows is None else rows
     steps = settings.steps or len(rows.train) * settings.epochs // settings.batch_size
@@ -110,6 +109,7 @@ def train(
             f"{len(rows.train)} packed rows do not fill one batch: config.train.batch_size is "
             f"{settings.batch_size}"
         )
+    recipe = with_fastest_remat(recipe, mesh)
     optimizer = make_optimizer(settings, trained_table(recipe), steps)
     train_step = make_train_step(recipe, optimizer, mesh)
     evaluation_step = make_evaluation_step(recipe, mesh)
@@ -145,6 +145,7 @@ def train(
             due = settings.evaluate_every and step % settings.evaluate_every == 0
             loss = None
             if rows.evaluation is not None and (last or due):
+                log.read()
                 batch_size = settings.batch_size // settings.micro_batches
                 loss = evaluation_loss(evaluation_step, state, rows.evaluation, batch_size, mesh)
                 log.evaluated(loss)
@@ -192,7 +193,7 @@ def _describe(recipe: Recipe, workdir: Path) -> ModelDescription:
     files = {}
     if recipe.train.initial_checkpoint:
         # A run that goes on no longer needs what it began from.
-        begun = any((workdir / "checkpoints").glob("[0-9]*/model"))
+        begun = saved_steps(workdir / "checkpoints")
         origin = workdir if begun else recipe.train.initial_checkpoint
         files = inherited_files(origin, recipe.data.tokenizer)
     adapter = None
@@ -299,8 +300,7 @@ class _Log:
                 )
 
     def evaluated(self, loss: float) -> None:
-        """Passes an evaluation loss on; the time it took is not training time."""
-        self.read()
+        """Passes on the evaluation loss of the last step read; the time since is not training."""
         self._write(self.progress.step, {"evaluation_loss": loss})
         self._tell(evaluation_loss=loss)
         self._meter.restart()

@@ -1,5 +1,6 @@
 """A run that takes seconds, as flags of launch.train, and what it left behind."""
 
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -44,6 +45,13 @@ def recipe_flags(folder: Path, tokenizer: Path) -> list[str]:
         "train.checkpoint_every": 10,
     }
     return ["--config=configs/smoke.py", *(f"--config.{key}={values[key]}" for key in values)]
+
+
+def free_port() -> int:
+    """One that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
 
 
 def wait_for_step(child: subprocess.Popen, workdir: Path, step: int) -> None:

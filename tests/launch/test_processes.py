@@ -3,24 +3,17 @@
 import random
 import re
 import signal
-import socket
 import subprocess
 
 import numpy as np
 import pytest
 
-from tests.launch.runs import curve, wait_for_step
+from tests.launch.runs import curve, free_port, wait_for_step
 
 STEPS = 20
 ONE_LINE = re.compile(
     r"\s*error: .*another process.* ended.*; run the same command again in all of them to go on\n"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,12 @@
 import importlib.util
+from dataclasses import dataclass
 
 import jax
 import pytest
 
 from ocijax.devices import GIBIBYTE, memory_limit, peak_flops
 from ocijax.errors import InputError
-from ocijax.plan.topology import find_devices
+from ocijax.plan.topology import AbsentGpu, find_devices
 
 needs_libtpu = pytest.mark.skipif(
     not importlib.util.find_spec("libtpu"), reason="libtpu, which compiles for TPU, is absent"
@@ -43,6 +44,22 @@ def test_gpus_that_are_not_here_have_the_share_of_memory_that_jax_takes(monkeypa
     assert memory_limit(devices[0]) / GIBIBYTE == pytest.approx(0.75 * 140.4, rel=1e-3)
     monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
     assert memory_limit(devices[0]) / GIBIBYTE == pytest.approx(0.9 * 140.4, rel=1e-3)
+
+
+@dataclass(frozen=True)
+class GpuHere(AbsentGpu):
+    """A GPU of one of the run's processes; ours is the first."""
+
+    def memory_stats(self) -> dict[str, int]:
+        assert self.process_index == 0, "JAX tells it of a process's own devices only"
+        return {"bytes_limit": GIBIBYTE}
+
+
+def test_a_device_of_another_process_has_the_memory_of_ours(monkeypatch):
+    both = [GpuHere(index, "NVIDIA H200", process_index=index) for index in range(2)]
+    monkeypatch.setattr(jax, "devices", lambda: both)
+    monkeypatch.setattr(jax, "local_devices", lambda: both[:1])
+    assert [memory_limit(device) for device in both] == [GIBIBYTE] * 2
 
 
 def test_without_a_name_it_is_this_machine():

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -20,6 +23,7 @@ from ocijax.plan.training import (
 )
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.trainer import train
+from tests.launch.runs import free_port
 from tests.train.conftest import conversation_file, recipe  # noqa: F401  fixtures
 
 COUNTERS = 6 * 4
@@ -94,6 +98,15 @@ def test_what_nothing_here_compiles_for_is_an_estimate(tiny):
     assert plan.memory.temporaries > 0
 
 
+def test_an_estimate_gives_each_device_along_context_its_part_of_the_rows(tiny):
+    gpus = find_devices("h200:4")
+    whole, parts = (
+        plan_training(replace(tiny, mesh=mesh), gpus).memory.temporaries
+        for mesh in (MeshConfig(1, fsdp=4), MeshConfig(1, fsdp=2, context=2))
+    )
+    assert parts == whole, "twice the rows, half of each"
+
+
 @pytest.mark.parametrize(("remat", "compiled"), H200_PEAKS.items())
 def test_an_estimate_is_near_what_the_compiler_says_on_such_a_gpu(remat, compiled):
     changes = {"train.micro_batches": 16, "train.remat": remat, "compute.scan_layers": True}
@@ -119,6 +132,25 @@ def test_the_fastest_remat_holds_less_as_memory_shrinks(remat, tiny, change, lim
     limit(plan_training(change(tiny, remat=remat), gpus).memory.peak)
     assert plan_fastest_remat(tiny, gpus).remat == remat
     assert plan_training(change(tiny, remat="auto"), gpus).remat == remat
+
+
+def test_processes_with_different_memory_choose_what_fits_all(tiny, change):
+    address = f"localhost:{free_port()}"
+    peaks = [
+        plan_training(change(tiny, remat=remat), find_devices("h200:4")).memory.peak
+        for remat in ("none", "attention")
+    ]
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.plan.remat_of_processes", address, str(index), str(peak)],
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for index, peak in enumerate(peaks)
+    ]
+    written = [child.communicate(timeout=120)[0] for child in children]
+    assert [lines.split()[-1] for lines in written] == ["attention"] * 2
 
 
 @pytest.mark.soak

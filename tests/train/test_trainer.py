@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ocijax.data.storage import digest, write_metadata, write_rows
 from ocijax.errors import InputError
 from ocijax.new_folder import new_folder
 from ocijax.template import LLAMA2
+from ocijax.train import trainer
 from ocijax.train.checkpoint import load_model
 from ocijax.train.metrics import read_metrics
 from ocijax.train.rows import load_rows
@@ -57,6 +59,14 @@ def test_progress_is_observed_from_the_first_step_to_the_last(finished):
     assert 0 < ended.report.data_wait < 1
     assert 0 < ended.report.goodput < 1
     assert ended.report.mfu is None, "nobody knows the peak of this processor"
+
+
+def test_speed_counts_no_time_of_evaluation(recipe, change, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "evaluation_loss", lambda *_: time.sleep(2) or 1.0)
+    train(change(recipe, steps=3, log_every=1, evaluate_every=1), tmp_path)
+    rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if "tokens_per_second" in row]
+    assert [row["step"] for row in rows] == [2, 3]
+    assert all(row["tokens"] / row["tokens_per_second"] < 2 for row in rows)
 
 
 def test_tensorboard_has_the_curves(finished):
@@ -127,10 +137,25 @@ def test_too_few_rows_for_a_batch_are_refused(recipe, change, tmp_path):
     assert not list(tmp_path.iterdir()), "a refused run leaves nothing"
 
 
+def test_rows_are_looked_at_before_a_step_is_compiled(recipe, change, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "with_fastest_remat", lambda *_: pytest.fail("compiles"))
+    absent = replace(recipe.data, train=("absent.jsonl",))
+    with pytest.raises(InputError, match=r"absent\.jsonl"):
+        train(replace(change(recipe, remat="auto"), data=absent), tmp_path)
+
+
 def test_training_starts_from_another_checkpoint(finished, recipe, change, tmp_path):
     recipe = change(recipe, initial_checkpoint=str(finished[0]))
     ended = train(recipe, tmp_path, stop=lambda step: True)
     assert ended.report.loss < losses(finished[0])[0] - 0.5
+
+
+def test_training_begins_again_where_its_first_checkpoint_was_not_finished(
+    finished, recipe, change, tmp_path
+):
+    (tmp_path / "checkpoints" / "5.orbax-checkpoint-tmp" / "model").mkdir(parents=True)
+    recipe = change(recipe, initial_checkpoint=str(finished[0]))
+    assert train(recipe, tmp_path, stop=lambda step: True).step == 1
 
 
 def test_a_packed_folder_trains_like_the_conversations_it_was_packed_from(
