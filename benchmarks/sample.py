@@ -1,132 +1,184 @@
-"""Sampling speed on this machine's devices, beside decoding without a cache in the same run.
+"""Sampling speed on this machine's devices, beside Hugging Face transformers in the same run.
 
     python -m benchmarks.sample --shape=tiny
-    python -m benchmarks.sample --shape=1.3b --rows=32 --prompt=512 --new=128
+    python -m benchmarks.sample --shape=6.7b --rows=1,32,128 --prompt=512 --new=128
 
-Prints tokens/s of reading the prompts (prefill), of generating alone (decode) and of both together
-in generated tokens, the latter beside a loop that runs the full forward for every token; parameters
-are random, and no answer ends early.
+For each number of conversations, answered together and greedily by `ocijax.sample.sampler.Sampler`:
+tokens/s of reading the prompts and its MFU (see `ocijax.train.flops`); of generating alone, and its
+share of the memory roofline (each step reads all weights and what the cache holds); and of both
+together in generated tokens, beside transformers' ``generate`` where torch and transformers are
+installed. Parameters are random, and no answer ends early.
 """
 
+import gc
+import importlib.util
+import json
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from benchmarks.shapes import SHAPES
+from ocijax.conversation import Conversation, Message
+from ocijax.devices import bandwidth, peak_flops
 from ocijax.model.config import ModelConfig
-from ocijax.model.decoder import ComputeConfig, Decoder
-from ocijax.model.parameters import Parameters, init_parameters
+from ocijax.model.decoder import ComputeConfig
+from ocijax.model.parameters import Parameters, init_parameters, parameter_table
 from ocijax.program import run
-from ocijax.sample.decoding import Cache, Draws, Rows, decode, grow, prefill
-from ocijax.sharding import MeshConfig, make_mesh
+from ocijax.sample.sampler import Sampler
+from ocijax.sample.settings import SamplingSettings
+from ocijax.template import LLAMA2
+from ocijax.train.flops import training_flops
 
 SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
-ROWS = flags.DEFINE_integer("rows", 32, "Prompts answered at once.", lower_bound=1)
-PROMPT = flags.DEFINE_integer("prompt", 128, "Tokens of a prompt.", lower_bound=1)
-NEW = flags.DEFINE_integer("new", 64, "Tokens generated for each.", lower_bound=1)
+ROWS = flags.DEFINE_list("rows", ["1", "32"], "Conversations answered together.")
+PROMPT = flags.DEFINE_integer("prompt", 128, "Tokens of a prompt.", lower_bound=16)
+NEW = flags.DEFINE_integer("new", 64, "Tokens generated for each.", lower_bound=2)
 TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0)
-TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus to draw from.", lower_bound=0.0, upper_bound=1.0)
+STEPS = flags.DEFINE_integer("decode_steps", 16, "Tokens between two looks at stop strings.")
+PEER = flags.DEFINE_bool("peer", True, "Run the peer too.")
+
+TIMES = 3
+"""Runs, after one that compiles; the shortest counts."""
 
 
-class Cached:
-    """Answers by `prefill` and `decode`."""
+class Numbers:
+    """A tokenizer of numbers with spaces between; the last two of the vocabulary are special."""
 
-    def __init__(self, model: ModelConfig, compute: ComputeConfig, parameters: Parameters):
-        self._mesh = make_mesh(MeshConfig(), jax.local_devices()[:1])
-        static = {"config": model, "compute": compute, "mesh": self._mesh}
-        self._prefill = partial(prefill, parameters, **static)
-        self._decode = partial(decode, parameters, steps=NEW.value, **static)
-        self._draws = Draws(np.uint32(0), np.float32(TEMPERATURE.value), np.float32(TOP_P.value))
+    name, text_prefix = "numbers", ""
 
-    def read(self, tokens: jax.Array) -> Cache:
-        """Prefills prompts ``[rows, length]``, with room for the answers."""
-        slots = PROMPT.value + NEW.value - 1
-        return grow(self._prefill(tokens), mesh=self._mesh, slots=slots)
+    def __init__(self, vocab_size: int):
+        self.vocab_size = vocab_size
+        self.end = vocab_size - 1
 
-    def answer(self, tokens: jax.Array, cache: Cache) -> jax.Array:
-        """Decodes the answers ``[rows, new]`` to prompts that are read."""
-        indices = np.arange(ROWS.value, dtype=np.int32)
-        rows = Rows(
-            tokens=tokens[:, -1],
-            positions=np.full_like(indices, PROMPT.value - 1),
-            counts=np.zeros_like(indices),
-            limits=np.full_like(indices, NEW.value),
-            indices=indices,
-        )
-        return self._decode(cache, rows, np.full(1, -1, np.int32), self._draws)[1]
+    def encode(self, text: str) -> list[int]:
+        """See `ocijax.tokenizer.Tokenizer`."""
+        return [int(word) for word in text.split() if word.isdigit()]
+
+    def decode(self, ids: list[int]) -> str:
+        """See `ocijax.tokenizer.Tokenizer`."""
+        return " ".join(map(str, ids))
+
+    def special_id(self, token: str) -> int | None:
+        """See `ocijax.tokenizer.Tokenizer`."""
+        return {"<s>": self.end - 1, "</s>": self.end}.get(token)
 
 
-@partial(jax.jit, static_argnames=("model", "compute"), donate_argnames="tokens")
-def append_token(
-    parameters: Parameters,
-    tokens: jax.Array,
-    last: jax.Array,
-    *,
-    model: ModelConfig,
-    compute: ComputeConfig,
-) -> jax.Array:
-    """Tokens ``[rows, length]`` with the greedy one after column ``last``, by a full forward."""
-    decoder = Decoder(model, compute, parameters)
-    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-    hidden = decoder(tokens, positions, (positions <= last).astype(jnp.int32))
-    chosen = jnp.argmax(decoder.logits(hidden[:, last]), -1).astype(jnp.int32)
-    return tokens.at[:, last + 1].set(chosen)
+def random_parameters(model: ModelConfig, dtype: str) -> Parameters:
+    """In the compute dtype; the end of a turn is never the likeliest token."""
+
+    def make(key: jax.Array) -> Parameters:
+        parameters = init_parameters(model, key, dtype)
+        head = parameters["head"]
+        return parameters | {"head": head.at[:, -1].set(0)}
+
+    return jax.jit(make)(jax.random.key(0))
 
 
-def uncached(
-    model: ModelConfig, compute: ComputeConfig, parameters: Parameters, tokens: jax.Array
-) -> jax.Array:
-    """Answers every prompt by a full forward for each token."""
-    tokens = jnp.pad(tokens, ((0, 0), (0, NEW.value)))
-    for column in range(PROMPT.value - 1, PROMPT.value + NEW.value - 1):
-        tokens = append_token(parameters, tokens, column, model=model, compute=compute)
-    return tokens
+def conversations(model: ModelConfig, rows: int, seed: int) -> list[Conversation]:
+    """As many, of so many tokens, none like another."""
+    random = np.random.default_rng(seed)
+    # Of the template, which spells no numbers, there is one token.
+    tokens = random.integers(0, model.vocab_size - 2, (rows, PROMPT.value - 1))
+    return [
+        Conversation(str(index), (Message("user", " ".join(map(str, row))),))
+        for index, row in enumerate(tokens)
+    ]
 
 
-def seconds(function: Callable, make_arguments: Callable[[], tuple]) -> float:
-    """The shortest of three runs, after one that compiles; arguments are made before each."""
-    times = []
-    for _ in range(4):
-        arguments = jax.block_until_ready(make_arguments())
+def seconds(sampler: Sampler, model: ModelConfig, rows: int, new: int) -> float:
+    """To answer ``rows`` conversations with ``new`` tokens each."""
+    settings, times = SamplingSettings(new, TEMPERATURE.value), []
+    for number in range(TIMES + 1):
+        asked = conversations(model, rows, seed=1000 * new + number)
         start = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
+        completions = sampler.generate(asked, settings)
         times.append(time.perf_counter() - start)
+        if any(len(one.tokens) != new for one in completions):
+            raise RuntimeError("an answer ended early")
     return min(times[1:])
+
+
+def roofline_seconds(model: ModelConfig, dtype: str, rows: int, device_kind: str) -> float | None:
+    """The least that a step can take, half the answer being there; ``None`` if not known."""
+    speed = bandwidth(device_kind)
+    size = np.dtype(dtype).itemsize
+    # Of the embedding, a step reads one row for each conversation.
+    weights = sum(spec.size for path, spec in parameter_table(model).items() if path != "embedding")
+    width = model.num_hidden_layers * model.num_key_value_heads * model.head_dim
+    cached = 2 * width * rows * (PROMPT.value + NEW.value / 2)
+    return size * (weights + cached) / speed if speed else None
+
+
+def peer_seconds(rows: int) -> float | None:
+    """Of transformers' ``generate`` with the same shape, or ``None`` where it is absent."""
+    if not PEER.value or not all(map(importlib.util.find_spec, ("torch", "transformers"))):
+        return None
+    command = [f"--shape={SHAPE.value}", f"--rows={rows}"]
+    command += [f"--prompt={PROMPT.value}", f"--new={NEW.value}"]
+    result = subprocess.run(
+        [sys.executable, "-m", "benchmarks.transformers_sample", *command],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return json.loads(result.stdout)["seconds"]
+
+
+def report(
+    model: ModelConfig, parameters: Parameters, dtype: str, rows: int, theirs: float | None
+) -> None:
+    """Times one number of conversations and prints its lines, ``theirs`` being the peer's time."""
+    kind = jax.local_devices()[0].device_kind
+    sampler = Sampler(
+        model,
+        parameters,
+        Numbers(model.vocab_size),
+        LLAMA2,
+        compute=ComputeConfig(dtype),
+        slots=rows,
+        context=PROMPT.value + NEW.value,
+        decode_steps=STEPS.value,
+    )
+    whole, first = (seconds(sampler, model, rows, new) for new in (NEW.value, 1))
+    step = (whole - first) / (NEW.value - 1)
+    prompts = rows * PROMPT.value
+    operations = training_flops(model, prompts, prompts * PROMPT.value / 2) / 3
+    peak, least = peak_flops(kind, dtype), roofline_seconds(model, dtype, rows, kind)
+
+    def percent(value: float | None, name: str) -> str:
+        return f"{value:.1%} {name}" if value else ""
+
+    lines = [
+        (
+            "prompts and first token",
+            prompts / first,
+            percent(peak and operations / first / peak, "MFU"),
+        ),
+        ("each token after it", rows / step, percent(least and least / step, "of the roofline")),
+        ("prompts and answers", rows * NEW.value / whole, ""),
+        ("transformers", theirs and rows * NEW.value / theirs, theirs and f"{theirs / whole:.1f}x"),
+    ]
+    for name, speed, more in lines:
+        told = f"{speed:12,.0f}" if speed else f"{'not run':>12}"
+        print(f"{rows:>5}  {name:26}{told}  {more or ''}", flush=True)
 
 
 def main() -> None:
     """Times everything and prints the table."""
     model = SHAPES[SHAPE.value]
+    # Before JAX takes the device's memory.
+    theirs = {rows: peer_seconds(rows) for rows in map(int, ROWS.value)}
     device = jax.local_devices()[0]
     dtype = "float32" if device.platform == "cpu" else "bfloat16"
-    compute = ComputeConfig(dtype, scan_layers=False)
-    parameters = jax.jit(lambda key: init_parameters(model, key, dtype))(jax.random.key(0))
-    random = np.random.default_rng(0)
-    shape = (ROWS.value, PROMPT.value)
-    tokens = jnp.asarray(random.integers(0, model.vocab_size, shape), jnp.int32)
-    cached = Cached(model, compute, parameters)
-
-    naive = seconds(partial(uncached, model, compute, parameters), lambda: (tokens,))
-    read = seconds(cached.read, lambda: (tokens,))
-    going = seconds(cached.answer, lambda: (tokens, cached.read(tokens)))
-    new = ROWS.value * NEW.value
     print(f"{device.device_kind}, shape {SHAPE.value}, {dtype}, ", end="")
-    print(f"{ROWS.value} prompts of {PROMPT.value} tokens, {NEW.value} new ones each")
-    print(f"{'':32}{'tokens/s':>12}{'ms a step':>12}{'ratio':>8}")
-    for name, speed, step, ratio in (
-        ("full forward for every token", new / naive, naive / NEW.value, 1.0),
-        ("ocijax, prompts and answers", new / (read + going), None, naive / (read + going)),
-        ("  prefill (prompt tokens)", ROWS.value * PROMPT.value / read, None, None),
-        ("  decode", new / going, going / NEW.value, None),
-    ):
-        milliseconds = "" if step is None else f"{1e3 * step:.2f}"
-        times = "" if ratio is None else f"{ratio:.1f}"
-        print(f"{name:32}{speed:12,.0f}{milliseconds:>12}{times:>8}")
+    print(f"prompts of {PROMPT.value} tokens, {NEW.value} new ones each")
+    print(f"{'rows':>5}  {'':26}{'tokens/s':>12}")
+    for rows, peer in theirs.items():
+        report(model, random_parameters(model, dtype), dtype, rows, peer)
+        gc.collect()
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ class CheckpointGenerator:
             *model,
             compute=ComputeConfig(dtype=dtype),
             mesh=mesh,
-            max_batch=self._batch_size,
+            slots=self._batch_size,
             observe=self._observe,
         )
         context = model.config.max_position_embeddings

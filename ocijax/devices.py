@@ -17,23 +17,25 @@ class DeviceKind:
     Attributes:
       peak_flops: dense bf16 operations a second, from the maker's data sheet.
       memory: bytes in all on a GPU; on a TPU those that its compiler gives to programs.
+      bandwidth: bytes a second of that memory, from the maker's data sheet.
     """
 
     peak_flops: float
     memory: int
+    bandwidth: float
 
 
 DEVICE_KINDS = {
-    "A100": DeviceKind(312e12, 80 * GIBIBYTE),
-    "H100": DeviceKind(989e12, 81559 * 2**20),
-    "H200": DeviceKind(989e12, 143771 * 2**20),
-    "B200": DeviceKind(2250e12, 183359 * 2**20),
-    "TPU v4": DeviceKind(275e12, 32 * GIBIBYTE),
-    "TPU v5 lite": DeviceKind(197e12, round(15.75 * GIBIBYTE)),
-    "TPU v5": DeviceKind(459e12, round(95.74 * GIBIBYTE)),
-    "TPU v6 lite": DeviceKind(918e12, round(31.25 * GIBIBYTE)),
+    "A100": DeviceKind(312e12, 80 * GIBIBYTE, 2.04e12),
+    "H100": DeviceKind(989e12, 81559 * 2**20, 3.35e12),
+    "H200": DeviceKind(989e12, 143771 * 2**20, 4.8e12),
+    "B200": DeviceKind(2250e12, 183359 * 2**20, 8e12),
+    "TPU v4": DeviceKind(275e12, 32 * GIBIBYTE, 1.2e12),
+    "TPU v5 lite": DeviceKind(197e12, round(15.75 * GIBIBYTE), 819e9),
+    "TPU v5": DeviceKind(459e12, round(95.74 * GIBIBYTE), 2.765e12),
+    "TPU v6 lite": DeviceKind(918e12, round(31.25 * GIBIBYTE), 1.64e12),
     # JAX's device is one of the two cores of a chip.
-    "TPU7x": DeviceKind(1153.5e12, round(94.75 * GIBIBYTE)),
+    "TPU7x": DeviceKind(1153.5e12, round(94.75 * GIBIBYTE), 3.69e12),
 }
 """By a part of `jax.Device.device_kind`; the first one that is in it counts."""
 
@@ -50,6 +52,12 @@ def peak_flops(device_kind: str, dtype: str) -> float | None:
     """Peak of one device in that compute dtype, or ``None`` where it is not known."""
     kind = find_kind(device_kind)
     return kind.peak_flops if kind and dtype == "bfloat16" else None
+
+
+def bandwidth(device_kind: str) -> float | None:
+    """Bytes a second of one device's memory, or ``None`` where it is not known."""
+    kind = find_kind(device_kind)
+    return kind.bandwidth if kind else None
 
 
 def memory_limit(device: jax.Device) -> int:

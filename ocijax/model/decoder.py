@@ -174,6 +174,18 @@ class DecoderLayer(_Block):
         return constrain(hidden, "batch", "length", "width"), state
 
 
+def unstack(parameters: Parameters) -> dict[str, jax.Array | tuple[jax.Array, ...]]:
+    """Parameters with an array for each layer where they have one of all layers.
+
+    Decoding reads each from where it lies: a part of a stack would be copied first.
+    """
+    split = jax.jit(lambda stack: tuple(stack))
+    return {
+        path: split(array) if path.startswith(LAYERS) else array
+        for path, array in parameters.items()
+    }
+
+
 def _unstacked(stacks: Any, count: int) -> list[Any]:
     """The trees that ``count`` trees of arrays were stacked from.
 
@@ -188,7 +200,8 @@ def _unstacked(stacks: Any, count: int) -> list[Any]:
 class Decoder(_Block):
     """A decoder over the arrays of `ocijax.model.parameters.parameter_table`.
 
-    Those of an adapter may be among them, see `ocijax.model.lora.with_adapter`.
+    Those of an adapter may be among them, see `ocijax.model.lora.with_adapter`. The layers' may be
+    stacked, or of each a tuple with one for each layer, as `unstack` gives them.
 
     Example::
 
@@ -209,9 +222,20 @@ class Decoder(_Block):
             place = layers if path.startswith(LAYERS) else own
             place[path.removeprefix(LAYERS)] = array
         super().__init__(config, compute, own, whole)
-        self.layers = DecoderLayer(
-            config, compute, layers, lambda name, array: whole(f"{LAYERS}{name}", array)
-        )
+
+        def layer(arrays: Parameters) -> DecoderLayer:
+            return DecoderLayer(
+                config, compute, arrays, lambda name, array: whole(f"{LAYERS}{name}", array)
+            )
+
+        self.stacked = not isinstance(next(iter(layers.values())), tuple)
+        if self.stacked:
+            self.layers = layer(layers)
+        else:
+            each = zip(*layers.values(), strict=True)
+            self.layers = nnx.List(
+                [layer(dict(zip(layers, arrays, strict=True))) for arrays in each]
+            )
 
     def __call__(
         self,
@@ -275,13 +299,17 @@ class Decoder(_Block):
             return layer(index, carry[0], positions, attend, carry[1]), None
 
         body = rematerialised(body, remat)
-        indexed = (jnp.arange(self.config.num_hidden_layers), self.layers)
         carry = (hidden, state)
-        if self.compute.scan_layers:
-            carry, _ = jax.lax.scan(body, carry, indexed)
+        if not self.stacked:
+            for index, layer in enumerate(self.layers):
+                carry, _ = body(carry, (index, layer))
         else:
-            for indexed_layer in _unstacked(indexed, self.config.num_hidden_layers):
-                carry, _ = body(carry, indexed_layer)
+            indexed = (jnp.arange(self.config.num_hidden_layers), self.layers)
+            if self.compute.scan_layers:
+                carry, _ = jax.lax.scan(body, carry, indexed)
+            else:
+                for indexed_layer in _unstacked(indexed, self.config.num_hidden_layers):
+                    carry, _ = body(carry, indexed_layer)
         hidden, state = carry
         return self.norm("final_norm", hidden), state
 

@@ -9,13 +9,17 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ocijax.devices import memory_limit
+from ocijax.model.decoder import LAYERS
 from ocijax.model.parameters import parameter_table, table_shardings
 from ocijax.plan.plan import Plan
 from ocijax.plan.program import Memory, bytes_on_a_device, compile_program
 from ocijax.plan.topology import AbsentGpu, Devices
 from ocijax.plan.training import Observe
-from ocijax.sample.decoding import Cache, Draws, LayerCache, Rows, decode, prefill
-from ocijax.sharding import axis_size, make_mesh, named_sharding
+from ocijax.sample.cache import Cache, LayerCache, cache_shape, cache_sharding
+from ocijax.sample.decode_attention import choose_decode_kernel
+from ocijax.sample.decoding import DTYPES, Rows, decode, read
+from ocijax.sample.sampler import LONGEST_PIECE, PIECES
+from ocijax.sharding import axis_size, make_mesh
 from ocijax.train.config import Recipe
 
 _STEPS = 16
@@ -49,7 +53,7 @@ def plan_sampling(
     context: int,
     observe: Observe = lambda doing: None,
 ) -> SamplingPlan:
-    """Compiles prefill and decode of a recipe's model, or estimates them where nothing can.
+    """Compiles reading and decoding of a recipe's model, or estimates them where nothing can.
 
     Of a plan's collectives, those are meant that decode a token of each conversation.
 
@@ -74,28 +78,37 @@ def plan_sampling(
         def numbers(dtype: jnp.dtype, *shape: int) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(shape, dtype, sharding=everywhere)
 
-        observe(f"prefill of {rows} x {context:,} tokens")
-        tokens = numbers(jnp.int32, rows, context)
-        lowered = prefill.lower(parameters, tokens, **static)
+        count, length = min(PIECES, rows), min(LONGEST_PIECE, context)
+        observe(f"reading {count} pieces of {length:,} tokens")
+        lowered = read.lower(
+            parameters,
+            cache=cache,
+            tokens=numbers(jnp.int32, count, length),
+            slots=numbers(jnp.int32, count),
+            starts=numbers(jnp.int32, count),
+            window=context,
+            **static,
+        )
         reading = compile_program(lowered, weights + cached).memory
-        # The head stays where it is, although prefill does not read it.
-        reading = replace(reading, arguments=max(reading.arguments, weights))
+        # The head stays where it is, although nothing reads it.
+        reading = replace(reading, arguments=max(reading.arguments, weights + cached))
         observe(f"decode with {rows} x {context:,} tokens in the cache")
         lowered = decode.lower(
             parameters,
-            cache,
-            Rows(*[numbers(jnp.int32, rows)] * len(Rows._fields)),
-            numbers(jnp.int32, 1),
-            Draws(numbers(jnp.uint32), numbers(jnp.float32), numbers(jnp.float32)),
-            **static,
+            cache=cache,
+            rows=Rows(*(numbers(jnp.dtype(dtype), rows) for dtype in DTYPES)),
+            stop_ids=numbers(jnp.int32, 1),
             steps=_STEPS,
+            window=context,
+            kernel=choose_decode_kernel(recipe.model, recipe.compute.dtype, devices[0]),
+            **static,
         )
         answering = compile_program(lowered, weights + cached)
         memory = max(reading, answering.memory, key=lambda one: one.peak)
         collectives = answering.collectives
     else:
-        # Prefill fills one array for all layers and then takes it apart.
-        memory, collectives = Memory(weights + cached, temporaries=cached), ()
+        # What the programs need beside is little.
+        memory, collectives = Memory(weights + cached), ()
     limit = memory_limit(devices[0])
     a_token = (memory.peak - weights) / (rows * context)
     parts = axis_size(mesh, "batch")
@@ -126,14 +139,16 @@ def _abstract(
     model, dtype = recipe.model, jnp.dtype(recipe.compute.dtype)
     table = parameter_table(model)
     shardings = table_shardings(table, mesh)
-    parameters = {
-        path: jax.ShapeDtypeStruct(spec.shape, dtype, sharding=shardings[path])
-        for path, spec in table.items()
-    }
-    shape = (rows, model.num_key_value_heads, context, model.head_dim)
-    sharding = named_sharding(mesh, ("batch", "key_value_heads", "length", "head_dim"), shape)
-    array = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
-    return parameters, (LayerCache(array, array),) * model.num_hidden_layers
+    layers, parameters = model.num_hidden_layers, {}
+    for path, spec in table.items():
+        shape, sharding = spec.shape, shardings[path]
+        if path.startswith(LAYERS):
+            shape, sharding = shape[1:], NamedSharding(mesh, PartitionSpec(*sharding.spec[1:]))
+        array = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+        parameters[path] = (array,) * layers if path.startswith(LAYERS) else array
+    shape = cache_shape(model, rows, context)
+    array = jax.ShapeDtypeStruct(shape, dtype, sharding=cache_sharding(mesh, shape))
+    return parameters, (LayerCache(array, array),) * layers
 
 
 def _contexts(longest: int) -> list[int]:

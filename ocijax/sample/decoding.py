@@ -1,212 +1,237 @@
-"""Prefill and decode over a key-value cache, jitted; the host keeps everything but the cache.
+"""Reading prompts and generating tokens over a key-value cache, jitted.
 
-A token's slot in the cache is its position: prompts are padded on the right, what padding wrote is
-overwritten by the answer, and a query looks at the slots up to its own position only. A cache has
-as many slots as its rows fill for now; `grow` makes room. Each layer has arrays of its own, and
-decoding runs the layers unrolled, so that a step updates the arrays in place and copies none.
+`read` fills places of a slot with what stands there in a conversation, up to its last token but
+one; `decode` goes on from the last token, which it reads itself. Where each answer stands is on the
+device as well (`Rows`), so that the host need not see the tokens of one call to begin the next.
 """
 
-import dataclasses
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ocijax.model.attention import masked_attention, visible
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import Parameters
+from ocijax.sample.cache import Cache, LayerCache, pin
 from ocijax.sample.choice import choose_tokens
-from ocijax.sharding import named_sharding
+from ocijax.sample.decode_attention import DecodeKernel, attend_to_slots
 
 _QUERY_BLOCK = 512
 """Queries of a long prompt that attend at once: what bounds the memory of their scores."""
 
 
-class LayerCache(NamedTuple):
-    """Keys and values of one layer, ``[batch, key_value_heads, slots, head_dim]``."""
-
-    keys: jax.Array
-    values: jax.Array
-
-
-Cache = tuple[LayerCache, ...]
-"""One for each layer."""
-
-
-class Draws(NamedTuple):
-    """How tokens are chosen, see `choose_tokens`; traced, so that no value compiles anything.
-
-    Attributes:
-      seed: uint32 scalar.
-      temperature: scalar, 0 for greedy.
-      top_p: scalar.
-    """
-
-    seed: jax.Array
-    temperature: jax.Array
-    top_p: jax.Array
-
-
 class Rows(NamedTuple):
-    """Where the answers of a batch stand; each ``[batch]`` int32.
+    """Where the answer in each slot stands, and how its tokens are chosen; each ``[slots]``.
 
     Attributes:
-      tokens: the last token of each, of its prompt or its answer.
-      positions: where that token stands.
-      counts: tokens generated so far.
-      limits: most tokens to generate; where there are as many already, the row rests.
-      indices: a row draws by the seed, its index and the count, whatever the other rows are.
+      tokens: int32, the last token, of the prompt or the answer.
+      positions: int32, where that token stands.
+      counts: int32, tokens generated so far.
+      limits: int32, most tokens to generate; where there are as many already, the row rests.
+      seeds: uint32, what it draws by, with ``indices`` and the count.
+      indices: int32, tells rows of one seed apart.
+      temperature: float32, 0 for greedy.
+      top_p: float32, see `choose_tokens`.
+      top_k: int32, likewise.
     """
 
     tokens: jax.Array
     positions: jax.Array
     counts: jax.Array
     limits: jax.Array
+    seeds: jax.Array
     indices: jax.Array
+    temperature: jax.Array
+    top_p: jax.Array
+    top_k: jax.Array
 
 
-@partial(jax.jit, static_argnames=("config", "compute", "mesh"))
-def prefill(
+DTYPES = Rows(*["int32"] * 4, "uint32", "int32", "float32", "float32", "int32")
+"""Of each field."""
+
+
+@partial(jax.jit, donate_argnums=0)
+def seat(rows: Rows, slots: jax.Array, new: Rows) -> Rows:
+    """The rows with new ones in some slots.
+
+    Args:
+      rows: where answers stand; donated.
+      slots: ``[any]`` int32; those that there are not are passed over.
+      new: as many rows.
+    """
+    return jax.tree.map(lambda old, field: old.at[slots].set(field, mode="drop"), rows, new)
+
+
+@partial(jax.jit, static_argnames=("config", "compute", "mesh", "window"), donate_argnames="cache")
+def read(
     parameters: Parameters,
+    cache: Cache,
     tokens: jax.Array,
+    slots: jax.Array,
+    starts: jax.Array,
     *,
     config: ModelConfig,
     compute: ComputeConfig,
     mesh: Mesh,
+    window: int,
 ) -> Cache:
-    """Reads prompts.
+    """Reads a piece of some conversations into their slots.
 
     Args:
-      parameters: of the model.
-      tokens: ``[batch, length]`` int32 prompts, padded on the right.
+      parameters: of the model, see `ocijax.model.decoder.unstack`.
+      cache: in which all before ``starts`` was read; donated.
+      tokens: ``[rows, length]`` int32, with anything behind what there is to read; what is written
+        there is overwritten before it is seen. Equal rows may stand for none.
+      slots: ``[rows]`` int32.
+      starts: ``[rows]`` int32, position of the first token; the cache has room for ``length`` more.
       config: the model's shape.
-      compute: how its forward runs; layers by a scan compile much faster where there are many.
+      compute: how its forward runs.
       mesh: the mesh that the parameters live on.
-
-    Returns:
-      A cache with ``length`` slots. `decode` goes on from a prompt's last token, reading it anew.
+      window: places of a slot, from the first, that may be looked at: no fewer than
+        ``starts + length``; 0: all begin at the first place, and only ``tokens`` are looked at.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         decoder = Decoder(config, compute, parameters)
-        tokens = jax.lax.with_sharding_constraint(tokens, named_sharding(mesh, ("batch", "length")))
-        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
+        positions = starts[:, None] + jnp.arange(tokens.shape[1], dtype=jnp.int32)
 
-        batch, length = tokens.shape
-        layers, heads = config.num_hidden_layers, config.num_key_value_heads
-        empty = jnp.zeros((layers, batch, heads, length, config.head_dim), compute.dtype)
-
-        def attend(index, query, key, value, stack):
-            stack = LayerCache(
-                stack.keys.at[index].set(key.swapaxes(1, 2)),
-                stack.values.at[index].set(value.swapaxes(1, 2)),
+        def attend(index, query, key, value, layers):
+            layer, *others = layers
+            keys = _write_rows(layer.keys, key, slots, starts)
+            values = _write_rows(layer.values, value, slots, starts)
+            if window:
+                key, value = (_places(array, slots, window) for array in (keys, values))
+            context = _causal_attention(
+                query, key, value, positions if window else None, config.sliding_window
             )
-            return _causal_attention(query, key, value, config.sliding_window), stack
+            # The layer that ran goes to the end: after the last one all are in order again.
+            return context, (*others, LayerCache(keys, values))
 
-        _, stack = decoder.run_layers(tokens, positions, attend, LayerCache(empty, empty))
-        cache = tuple(LayerCache(stack.keys[layer], stack.values[layer]) for layer in range(layers))
-        return _pin(cache, mesh)
+        _, cache = decoder.run_layers(tokens, positions, attend, cache)
+        return pin(cache, mesh)
 
 
-@partial(jax.jit, static_argnames=("config", "compute", "mesh", "steps"), donate_argnums=1)
+@partial(
+    jax.jit,
+    static_argnames=("config", "compute", "mesh", "steps", "window", "kernel"),
+    donate_argnames=("cache", "rows"),
+)
 def decode(
     parameters: Parameters,
     cache: Cache,
     rows: Rows,
     stop_ids: jax.Array,
-    draws: Draws,
     *,
     config: ModelConfig,
     compute: ComputeConfig,
     mesh: Mesh,
     steps: int,
-) -> tuple[Cache, jax.Array]:
+    window: int,
+    kernel: DecodeKernel,
+) -> tuple[Cache, Rows, jax.Array]:
     """Generates up to ``steps`` more tokens of every answer.
 
     Args:
-      parameters: of the model.
-      cache: of the batch, with slots for ``steps`` positions from that of ``rows`` on, as far as
-        answers are not limited before; donated.
-      rows: where the answers stand.
+      parameters: of the model, see `ocijax.model.decoder.unstack`.
+      cache: in which all before the last token of every answer was read; donated.
+      rows: where the answers stand; donated.
       stop_ids: ``[stops]`` int32, tokens that end an answer.
-      draws: how tokens are chosen.
       config: the model's shape.
-      compute: how its forward runs, but for the layers, which are unrolled.
+      compute: how its forward runs.
       mesh: the mesh that the parameters live on.
       steps: most tokens; ends earlier where all answers have ended.
+      window: places of a slot, from the first, that may be looked at: more than any answer fills.
+      kernel: for attention, see `ocijax.sample.decode_attention`.
 
     Returns:
-      The cache, and ``[batch, steps]`` int32 the tokens, -1 after the end of an answer.
+      The cache, the rows, and ``[slots, steps]`` int32 the tokens, -1 after the end of an answer.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        decoder = Decoder(config, dataclasses.replace(compute, scan_layers=False), parameters)
-        slots = jnp.arange(cache[0].keys.shape[2])
+        decoder = Decoder(config, compute, parameters)
+        rest = cache[0].keys.shape[2] - 1
 
         def one_step(carry):
-            step, cache, tokens, going, generated = carry
-            # A row at rest writes over its own slots only, which nobody reads any more.
-            positions, counts = rows.positions + step, rows.counts + step
-            mask = visible(positions[:, None], slots, config.sliding_window)
+            step, cache, rows, generated = carry
+            going = rows.counts < rows.limits
+            # What a row at rest has read stays as it is: its conversation may go on.
+            places = jnp.where(going, rows.positions, rest)
+            lengths = jnp.where(going, rows.positions + 1, 1)
 
             def attend(index, query, key, value, layers):
-                del index
-                (keys, values), *others = layers
-                layer = LayerCache(_write(keys, key, positions), _write(values, value, positions))
-                context = masked_attention(
-                    query, layer.keys.swapaxes(1, 2), layer.values.swapaxes(1, 2), mask
+                layer, *others = layers
+                keys, values = _write(layer.keys, key, places), _write(layer.values, value, places)
+                context = attend_to_slots(
+                    kernel,
+                    query,
+                    keys[:, :, :window],
+                    values[:, :, :window],
+                    lengths,
+                    config.sliding_window,
                 )
-                # The layer that ran goes to the end: after the last one all are in order again.
-                return context, (*others, layer)
+                return context, (*others, LayerCache(keys, values))
 
-            hidden, cache = decoder.run_layers(tokens[:, None], positions[:, None], attend, cache)
-            tokens = _choose(decoder, hidden, rows.indices, counts, draws)
+            hidden, cache = decoder.run_layers(
+                rows.tokens[:, None], rows.positions[:, None], attend, cache
+            )
+            tokens = _choose(decoder, hidden, rows)
             generated = generated.at[:, step].set(jnp.where(going, tokens, -1))
-            ended = (tokens[:, None] == stop_ids).any(-1) | (counts + 1 >= rows.limits)
-            return step + 1, _pin(cache, mesh), tokens, going & ~ended, generated
+            ended = going & (tokens[:, None] == stop_ids).any(-1)
+            counts = rows.counts + going
+            rows = rows._replace(
+                tokens=jnp.where(going, tokens, rows.tokens),
+                positions=rows.positions + going,
+                counts=counts,
+                limits=jnp.where(ended, counts, rows.limits),
+            )
+            return step + 1, pin(cache, mesh), rows, generated
 
         def unfinished(carry):
-            step, _, _, going, _ = carry
-            return (step < steps) & going.any()
+            step, _, rows, _ = carry
+            return (step < steps) & (rows.counts < rows.limits).any()
 
         none = jnp.full((len(rows.tokens), steps), -1, jnp.int32)
-        start = (0, cache, rows.tokens, rows.counts < rows.limits, none)
-        _, cache, _, _, generated = jax.lax.while_loop(unfinished, one_step, start)
-        return cache, _replicate(generated, mesh)
+        _, cache, rows, generated = jax.lax.while_loop(unfinished, one_step, (0, cache, rows, none))
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        rows, generated = jax.tree.map(
+            lambda array: jax.lax.with_sharding_constraint(array, everywhere), (rows, generated)
+        )
+        return cache, rows, generated
 
 
-@partial(jax.jit, static_argnames=("mesh", "slots"))
-def grow(cache: Cache, *, mesh: Mesh, slots: int) -> Cache:
-    """The cache with so many slots, no fewer than it has."""
-
-    def grown(array):
-        return jnp.pad(array, [(0, 0), (0, 0), (0, slots - array.shape[2]), (0, 0)])
-
-    return _pin(jax.tree.map(grown, cache), mesh)
-
-
-def _choose(
-    decoder: Decoder, hidden: jax.Array, indices: jax.Array, counts: jax.Array, draws: Draws
-) -> jax.Array:
-    """The token after hidden states ``[batch, 1, hidden]``; each count has a key of its own."""
+def _choose(decoder: Decoder, hidden: jax.Array, rows: Rows) -> jax.Array:
+    """The token after hidden states ``[slots, 1, hidden]``; each count has a key of its own."""
     fold_in = jax.vmap(jax.random.fold_in)
-    keys = jnp.broadcast_to(jax.random.key(draws.seed), counts.shape)
-    keys = fold_in(fold_in(keys, indices), counts)
-    return choose_tokens(decoder.logits(hidden[:, 0]), keys, draws.temperature, draws.top_p)
+    keys = fold_in(fold_in(jax.vmap(jax.random.key)(rows.seeds), rows.indices), rows.counts)
+    logits = decoder.logits(hidden[:, 0])
+    return choose_tokens(logits, keys, rows.temperature, rows.top_p, rows.top_k)
 
 
 def _causal_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, window: int | None
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    positions: jax.Array | None,
+    window: int | None,
 ) -> jax.Array:
-    """Attention of whole prompts; padding, on the right, is never looked at by what is not."""
+    """Attention of pieces of prompts to what stands before them, ``key`` from the first place on.
+
+    ``positions`` ``[rows, length]`` are those of the queries; ``None`` for those of the keys.
+    """
     length = query.shape[1]
     block = _QUERY_BLOCK if length % _QUERY_BLOCK == 0 else length
+    if positions is None:
+        positions = jnp.broadcast_to(jnp.arange(length), query.shape[:2])
 
     def attend(start):
-        queries = jax.lax.dynamic_slice_in_dim(query, start, block, axis=1)
-        mask = visible(start + jnp.arange(block), jnp.arange(length), window)
-        return masked_attention(queries, key, value, mask[None])
+        queries, places = (
+            jax.lax.dynamic_slice_in_dim(array, start, block, axis=1)
+            for array in (query, positions)
+        )
+        mask = visible(places, jnp.arange(key.shape[1]), window)
+        return masked_attention(queries, key, value, mask)
 
     if block == length:
         return attend(0)
@@ -214,24 +239,27 @@ def _causal_attention(
     return blocks.swapaxes(0, 1).reshape(query.shape)
 
 
-def _write(array: jax.Array, new: jax.Array, positions: jax.Array) -> jax.Array:
-    """A layer's keys or values with those of one token a row, ``[batch, 1, heads, head_dim]``."""
+def _write(array: jax.Array, new: jax.Array, places: jax.Array) -> jax.Array:
+    """A layer's keys or values with those of one token a slot, ``[slots, 1, heads, head_dim]``."""
 
-    def write(row, token, position):
-        return jax.lax.dynamic_update_slice(row, token, (0, position, 0))
+    def write(slot, token, place):
+        return jax.lax.dynamic_update_slice(slot, token, (0, place, 0))
 
-    return jax.vmap(write)(array, new.swapaxes(1, 2), positions)
-
-
-def _pin(cache: Cache, mesh: Mesh) -> Cache:
-    """Rows over the batch axes, heads over ``tensor`` where it divides them."""
-    axes = ("batch", "key_value_heads", "length", "head_dim")
-    sharding = named_sharding(mesh, axes, cache[0].keys.shape)
-    return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), cache)
+    return jax.vmap(write)(array, new.swapaxes(1, 2), places)
 
 
-def _replicate(array: jax.Array, mesh: Mesh) -> jax.Array:
-    """Whole on every device, so that the host of each can read it."""
-    return jax.lax.with_sharding_constraint(
-        array, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    )
+def _write_rows(array: jax.Array, new: jax.Array, slots: jax.Array, starts: jax.Array) -> jax.Array:
+    """A layer's keys or values with those of some rows, ``[rows, length, heads, head_dim]``."""
+    for row, slot, start in zip(new.swapaxes(1, 2), slots, starts, strict=True):
+        array = jax.lax.dynamic_update_slice(array, row[None], (slot, 0, start, 0))
+    return array
+
+
+def _places(array: jax.Array, slots: jax.Array, window: int) -> jax.Array:
+    """The first places of some slots, ``[rows, window, heads, head_dim]``."""
+    _, heads, _, head_dim = array.shape
+    rows = [
+        jax.lax.dynamic_slice(array, (slot, 0, 0, 0), (1, heads, window, head_dim))
+        for slot in slots
+    ]
+    return jnp.concatenate(rows).swapaxes(1, 2)

@@ -1,52 +1,83 @@
 """The sampler: answers conversations with a model on this machine's devices."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ocijax.conversation import Conversation
 from ocijax.errors import InputError
 from ocijax.model.config import ModelConfig
-from ocijax.model.decoder import ComputeConfig
+from ocijax.model.decoder import ComputeConfig, unstack
 from ocijax.model.parameters import Parameters
-from ocijax.sample.decoding import Cache, Draws, Rows, decode, grow, prefill
+from ocijax.sample.cache import Cache, copy_slot, empty_cache, grow
+from ocijax.sample.decode_attention import choose_decode_kernel
+from ocijax.sample.decoding import DTYPES, Rows, decode, read, seat
 from ocijax.sample.settings import Completion, SamplingSettings
+from ocijax.sample.slots import WORTH_COPYING, Slots, shared
+from ocijax.sample.transcripts import Transcripts
 from ocijax.sharding import MeshConfig, axis_size, make_mesh
-from ocijax.template import Template, tokenize
+from ocijax.template import Template
 from ocijax.tokenizer import Tokenizer, check_vocabulary
 
 _SMALLEST_LENGTH = 64
-_FEWER_ROWS = 8
-"""Sizes of batches fall by this factor: each is a program to compile, and costs a small model more
-than rows at rest."""
+LONGEST_PIECE = 512
+"""Tokens of a prompt that are read at once, beside the answers that are generated."""
+PIECES = 8
+"""Prompts that are read at once where several wait; otherwise one."""
+_READ_TOKENS = 8192
+"""Most tokens of prompts that are read before answers go on."""
 
 
-@dataclass
-class _Answer:
-    """One answer under way, on the host."""
+@dataclass(eq=False)
+class _Request:
+    """A conversation to answer, on the host.
 
+    Attributes:
+      conversation: what to answer.
+      settings: how.
+      index: tells requests of one seed apart.
+      prompt: its tokens.
+      limit: most tokens to generate.
+      tokens: those generated.
+      finish_reason: why it ended; ``None`` while it has not.
+      slot: the one it has; -1 where it waits for one.
+      known: how many of its tokens are in the cache.
+    """
+
+    conversation: Conversation
+    settings: SamplingSettings
     index: int
     prompt: np.ndarray
     limit: int
     tokens: list[int] = field(default_factory=list)
     finish_reason: str | None = None
+    slot: int = -1
+    known: int = 0
 
     @property
-    def position(self) -> int:
-        """Where the last token of prompt and answer stands."""
-        return len(self.prompt) + len(self.tokens) - 1
+    def unread(self) -> int:
+        """Tokens still to read before it can be answered: the last one is read by the answer."""
+        return len(self.prompt) - 1 - self.known
+
+    @property
+    def longest(self) -> int:
+        """Places of a slot that prompt and answer can fill: the answer's last token needs none."""
+        return len(self.prompt) + self.limit - 1
 
 
 class Sampler:
-    """Answers batches of conversations; see `ocijax.sample.settings.Generator`.
+    """Answers conversations; see `ocijax.sample.settings.Generator`.
 
-    Batches are of similar prompt lengths, and lengths and sizes are rounded up to few steps (the
-    powers of two; ``max_batch``, an eighth of it, and so on), so that few programs are compiled
-    whatever is asked; temperature, top-p, seeds and limits compile nothing.
+    Each has a slot of the cache while it is answered, and whoever waits takes a slot as soon as one
+    is free; so do conversations of other calls from other threads. A conversation that goes on is
+    read from where it was left, see `ocijax.sample.slots`. Lengths are rounded up to few steps, so
+    that few programs are compiled whatever is asked; settings, and how many ask, compile nothing.
 
     Example::
 
@@ -60,9 +91,14 @@ class Sampler:
       template: the model's.
       compute: how the forward runs.
       mesh: where the parameters are; the first device alone by default.
-      max_batch: most conversations answered at once.
+      slots: most conversations answered at once.
+      context: tokens that a slot holds, prompt and answer together, and the most that are answered;
+        by default as many as the model can hold, and slots grow as they are needed.
       decode_steps: tokens generated between two looks at stop strings.
       observe: called with the number of answers finished since the last call.
+
+    Attributes:
+      read_tokens: tokens of prompts that were read so far; all others were known.
 
     Raises:
       InputError: the tokenizer lacks the template's special tokens, or has tokens that the model
@@ -78,26 +114,46 @@ class Sampler:
         *,
         compute: ComputeConfig | None = None,
         mesh: Mesh | None = None,
-        max_batch: int = 64,
+        slots: int = 64,
+        context: int | None = None,
         decode_steps: int = 16,
         observe: Callable[[int], None] = lambda finished: None,
     ):
-        self._mesh = make_mesh(MeshConfig(), jax.local_devices()[:1]) if mesh is None else mesh
+        mesh = make_mesh(MeshConfig(), jax.local_devices()[:1]) if mesh is None else mesh
         compute = compute or ComputeConfig()
-        # Cast once, not at every dispatch; arrays of that dtype are not copied.
-        self._parameters = {path: array.astype(compute.dtype) for path, array in parameters.items()}
-        self._context = config.max_position_embeddings
+        longest = config.max_position_embeddings
+        self._context = min(context or longest, longest)
         self._tokenizer = tokenizer
         self._template = template
-        static = {"config": config, "compute": compute, "mesh": self._mesh}
-        self._prefill = partial(prefill, self._parameters, **static)
-        self._decode = partial(decode, self._parameters, steps=decode_steps, **static)
-        self._grow = partial(grow, mesh=self._mesh)
-        self._max_batch = max_batch
-        self._decode_steps = decode_steps
         check_vocabulary(tokenizer, config.vocab_size)
         self._end_of_turn = template.special_ids(tokenizer)[template.end_of_turn]
+        self._transcripts = Transcripts(template, tokenizer)
+        # Cast once, not at every dispatch; arrays of that dtype are not copied.
+        cast = {path: array.astype(compute.dtype) for path, array in parameters.items()}
+        static = {"config": config, "compute": compute, "mesh": mesh}
+        self._kernel = choose_decode_kernel(config, compute.dtype, mesh.devices.flat[0])
+        weights = unstack(cast)
+        self._read = partial(read, weights, **static)
+        self._decode = partial(decode, weights, steps=decode_steps, kernel=self._kernel, **static)
+        self._copy = partial(copy_slot, mesh=mesh)
+        self._grow = partial(grow, mesh=mesh)
+        parts = axis_size(mesh, "batch")
+        self._count = -(-slots // parts) * parts
+        self._empty = partial(empty_cache, config, compute.dtype, mesh, self._count)
+        self._decode_steps = decode_steps
         self._observe = observe
+
+        self.read_tokens = 0
+        self._lock = threading.Lock()
+        self._slots = Slots(self._count)
+        rows = Rows(*(np.zeros(self._count, dtype) for dtype in DTYPES))
+        self._rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec()))
+        self._cache: Cache = self._empty(self._places_for(context or 1))
+        self._waiting: deque[_Request] = deque()
+        self._reading: list[_Request] = []
+        self._answering: dict[int, _Request] = {}
+        self._resting: list[int] = []
+        self._in_flight: tuple[jax.Array, dict[int, _Request]] | None = None
 
     def generate(
         self, conversations: Sequence[Conversation], settings: SamplingSettings
@@ -105,123 +161,223 @@ class Sampler:
         """One completion for each conversation, in order.
 
         Draws depend on ``settings.seed`` and the conversation's index in this call, not on what
-        else is in its batch.
+        else is answered at the time.
 
         Raises:
           InputError: a conversation does not end with a user turn, or leaves no room for an answer
             in the model's context.
         """
-        answers = [
-            self._begin(index, conversation, settings)
+        requests = [
+            self._request(index, conversation, settings)
             for index, conversation in enumerate(conversations)
         ]
-        # Neighbours in length share a batch: the shorter ones waste little.
-        order = sorted(answers, key=lambda answer: len(answer.prompt))
-        for start in range(0, len(order), self._max_batch):
-            self._answer(order[start : start + self._max_batch], settings)
-        return [self._completion(answer, settings) for answer in answers]
+        with self._lock:
+            # Neighbours in length are read together; the longest begin first, and end last.
+            self._waiting.extend(sorted(requests, key=lambda one: -len(one.prompt)))
+        while any(one.finish_reason is None for one in requests):
+            with self._lock:
+                if any(one.finish_reason is None for one in requests):
+                    self._step()
+        return [self._completion(one) for one in requests]
 
-    def _begin(self, index: int, conversation: Conversation, settings: SamplingSettings) -> _Answer:
+    def _request(
+        self, index: int, conversation: Conversation, settings: SamplingSettings
+    ) -> _Request:
         if not conversation.messages or conversation.messages[-1].role != "user":
             raise InputError(
                 f"conversation {conversation.id}: does not end with a user turn to answer"
             )
-        prompt = tokenize(conversation, self._template, self._tokenizer).tokens
+        prompt = self._transcripts.tokens(conversation)
         room = self._context - len(prompt)
         if room < 1:
             raise InputError(
                 f"conversation {conversation.id}: its {len(prompt)} tokens leave no room for an "
                 f"answer in the model's context of {self._context}; shorten it"
             )
-        return _Answer(index, prompt, min(settings.max_new_tokens, room))
+        limit = min(settings.max_new_tokens, room)
+        return _Request(conversation, settings, index, prompt, limit)
 
-    def _answer(self, batch: Sequence[_Answer], settings: SamplingSettings) -> None:
-        """Runs one batch, the longest prompt last, to its end."""
-        draws = Draws(
-            np.uint32(settings.seed),
-            np.float32(settings.temperature),
-            np.float32(settings.top_p),
+    def _step(self) -> None:
+        """Reads some of what waits, begins to generate, and looks at what was generated before."""
+        self._fill_slots()
+        self._read_pieces()
+        self._seat()
+        dispatched = None
+        if self._answering:
+            filled = max(map(self._filled, self._answering.values()))
+            # cuDNN's kernel reads what is filled, whatever it is given.
+            window = self._places if self._kernel == "cudnn" else self._bucket(filled)
+            window = min(window, self._places)
+            stop_ids = np.array([self._end_of_turn], np.int32)
+            self._cache, self._rows, tokens = self._decode(
+                cache=self._cache, rows=self._rows, stop_ids=stop_ids, window=window
+            )
+            dispatched = tokens, dict(self._answering)
+        # The devices have the next tokens to do while the host looks at the last ones.
+        if self._in_flight:
+            self._collect(*self._in_flight)
+        self._in_flight = dispatched
+
+    def _fill_slots(self) -> None:
+        """Gives slots to those that wait, first come first served."""
+        while self._waiting and self._slots.free:
+            request = self._waiting[0]
+            prompt = request.prompt[:-1]
+            alike = max((shared(one.prompt[:-1], prompt) for one in self._reading), default=0)
+            if alike - self._slots.known(prompt) >= WORTH_COPYING:
+                break  # What they have in common is there to copy once it is read.
+            self._waiting.popleft()
+            self._make_room(request.longest)
+            place = self._slots.take(prompt)
+            if place.source != place.slot:
+                slots = np.int32(place.source), np.int32(place.slot)
+                places = min(self._bucket(place.known), self._places)
+                self._cache = self._copy(self._cache, *slots, places=places)
+            request.slot, request.known = place.slot, place.known
+            self._reading.append(request)
+
+    def _read_pieces(self) -> None:
+        """Reads what waits, but no more than others may wait for."""
+        tokens = 0
+        while tokens < _READ_TOKENS and any(one.unread for one in self._reading):
+            tokens += self._read_piece()
+
+    def _read_piece(self) -> int:
+        """Reads one piece of some prompts, of those that fit the first one's program.
+
+        Returns:
+          How many tokens that was.
+        """
+        unread = [one for one in self._reading if one.unread]
+        places = self._places
+        length, window = self._piece(unread[0])
+        chosen = [one for one in unread if self._piece(one) == (length, window)][:PIECES]
+        rows = [*chosen, *[chosen[0]] * ((PIECES if len(chosen) > 1 else 1) - len(chosen))]
+        # Where a piece would end behind the slot, it begins earlier and reads some again.
+        starts = [min(one.known, places - length) for one in rows]
+        tokens = np.zeros((len(rows), length), np.int32)
+        for row, one, start in zip(tokens, rows, starts, strict=True):
+            piece = one.prompt[start : start + length]
+            row[: len(piece)] = piece
+        self._cache = self._read(
+            cache=self._cache,
+            tokens=tokens,
+            slots=np.array([one.slot for one in rows], np.int32),
+            starts=np.array(starts, np.int32),
+            window=window,
         )
-        stop_ids = np.array([self._end_of_turn], np.int32)
-        size = self._batch_size(len(batch))
-        cache = self._prefill(_prompts(batch, size, self._bucket(len(batch[-1].prompt))))
-        while unfinished := [answer for answer in batch if not answer.finish_reason]:
-            cache = self._make_room(cache, unfinished)
-            cache, tokens = self._decode(cache, _rows(batch, size), stop_ids, draws)
-            for answer, generated in zip(batch, np.asarray(tokens), strict=False):
-                if not answer.finish_reason:
-                    self._extend(answer, generated[generated >= 0].tolist(), settings.stop)
-            self._observe(sum(answer.finish_reason is not None for answer in unfinished))
+        for one, start in zip(chosen, starts, strict=False):
+            known = min(start + length, len(one.prompt) - 1)
+            self.read_tokens += known - one.known
+            one.known = known
+            self._slots.hold(one.slot, one.prompt[: one.known])
+        return tokens.size
 
-    def _make_room(self, cache: Cache, unfinished: Sequence[_Answer]) -> Cache:
-        """The cache with slots for the next steps."""
-        # The last token of an answer needs no slot.
-        needed = max(
-            min(answer.position + self._decode_steps, len(answer.prompt) + answer.limit - 1)
-            for answer in unfinished
-        )
-        slots = self._bucket(needed)
-        return cache if slots <= cache[0].keys.shape[2] else self._grow(cache, slots=slots)
+    def _piece(self, request: _Request) -> tuple[int, int]:
+        """Length and window of the program that reads a request's next piece."""
+        length = min(self._bucket(request.unread), LONGEST_PIECE, self._places)
+        start = min(request.known, self._places - length)
+        return length, min(self._bucket(start + length), self._places) if start else 0
 
-    def _extend(self, answer: _Answer, new: list[int], stop: tuple[str, ...]) -> None:
+    def _seat(self) -> None:
+        """Tells the devices who is answered from now on, and who is not any more."""
+        ready = [one for one in self._reading if not one.unread]
+        self._reading = [one for one in self._reading if one.unread]
+        for one in ready:
+            self._answering[one.slot] = one
+        rows = {slot: (0,) * len(DTYPES) for slot in self._resting}
+        for one in ready:
+            settings = one.settings
+            rows[one.slot] = (
+                one.prompt[-1],
+                len(one.prompt) - 1,
+                0,
+                one.limit,
+                settings.seed,
+                one.index,
+                settings.temperature,
+                settings.top_p,
+                settings.top_k,
+            )
+        self._resting = []
+        if rows:
+            slots = np.full(self._count, self._count, np.int32)
+            slots[: len(rows)] = list(rows)
+            columns = zip(*rows.values(), strict=True)
+            new = Rows(*map(self._column, columns, DTYPES))
+            self._rows = seat(self._rows, slots, new)
+
+    def _column(self, numbers: Iterable[float], dtype: str) -> np.ndarray:
+        """``[slots]``, zeros at the end."""
+        column = np.zeros(self._count, dtype)
+        numbers = np.array(list(numbers))
+        column[: len(numbers)] = numbers
+        return column
+
+    def _collect(self, tokens: jax.Array, answering: dict[int, _Request]) -> None:
+        """Adds what was generated to the answers, and frees the slots of those that have ended."""
+        finished = 0
+        for slot, generated in enumerate(np.asarray(tokens)):
+            one = answering.get(slot)
+            if one is None or one.finish_reason:
+                continue
+            self._extend(one, generated[generated >= 0].tolist())
+            if one.finish_reason:
+                finished += 1
+                del self._answering[slot]
+                self._resting.append(slot)
+                # The last token was not read.
+                self._slots.leave(slot, np.array([*one.prompt, *one.tokens[:-1]], np.int32))
+                self._transcripts.remember(one.conversation, self._completion(one))
+        self._observe(finished)
+
+    def _extend(self, request: _Request, new: list[int]) -> None:
         """Adds new tokens up to a stop string, and says why the answer has ended where it has."""
-        if stopped := self._stopped(answer.tokens + new, stop):
+        stop = request.settings.stop
+        if stopped := self._stopped(request.tokens + new, stop):
             counts = range(1, len(new) + 1)
-            new = new[: next(n for n in counts if self._stopped(answer.tokens + new[:n], stop))]
-        answer.tokens += new
-        if stopped or answer.tokens[-1] == self._end_of_turn:
-            answer.finish_reason = "stop"
-        elif len(answer.tokens) == answer.limit:
-            answer.finish_reason = "length"
+            new = new[: next(n for n in counts if self._stopped(request.tokens + new[:n], stop))]
+        request.tokens += new
+        if stopped or request.tokens[-1] == self._end_of_turn:
+            request.finish_reason = "stop"
+        elif len(request.tokens) == request.limit:
+            request.finish_reason = "length"
 
     def _stopped(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
         # A stop string may have begun several tokens ago: the whole text is searched.
         text = self._tokenizer.decode(tokens) if stop else ""
         return any(string in text for string in stop)
 
-    def _completion(self, answer: _Answer, settings: SamplingSettings) -> Completion:
-        text = self._tokenizer.decode(answer.tokens)
-        cuts = [text.find(stop) for stop in settings.stop if stop in text]
+    def _completion(self, request: _Request) -> Completion:
+        text = self._tokenizer.decode(request.tokens)
+        cuts = [text.find(stop) for stop in request.settings.stop if stop in text]
         if cuts:
             text = text[: min(cuts)]
         return Completion(
-            self._template.answer_text(text), tuple(answer.tokens), answer.finish_reason
+            self._template.answer_text(text), tuple(request.tokens), request.finish_reason
         )
 
-    def _batch_size(self, rows: int) -> int:
-        """Rows of the batch that answers so many: the fewest of few sizes, equal on each device."""
-        parts = axis_size(self._mesh, "batch")
-        size = -(-self._max_batch // parts)
-        while size > 1 and (fewer := -(-size // _FEWER_ROWS)) * parts >= rows:
-            size = fewer
-        return parts * size
+    def _filled(self, request: _Request) -> int:
+        """Places that an answer may fill once the next tokens and those in flight are there."""
+        ahead = len(request.prompt) + len(request.tokens) + 2 * self._decode_steps
+        return min(ahead, request.longest)
+
+    def _make_room(self, longest: int) -> None:
+        """Makes slots hold so many tokens, and one that is never read."""
+        places = self._places_for(longest)
+        if self._places < places:
+            self._cache = self._grow(self._cache, places=places)
+
+    @property
+    def _places(self) -> int:
+        """Of a slot."""
+        return self._cache[0].keys.shape[2]
+
+    def _places_for(self, longest: int) -> int:
+        # All that there may be is not rounded up to a power of two.
+        most = -(-(self._context + 1) // _SMALLEST_LENGTH) * _SMALLEST_LENGTH
+        return min(self._bucket(longest + 1), most)
 
     def _bucket(self, length: int) -> int:
-        """The next power of two, within the context."""
-        return min(max(_SMALLEST_LENGTH, 1 << (length - 1).bit_length()), self._context)
-
-
-def _prompts(answers: Sequence[_Answer], size: int, length: int) -> np.ndarray:
-    """The prompts of a batch, ``[size, length]`` int32, zeros at their ends."""
-    tokens = np.zeros((size, length), np.int32)
-    for row, answer in zip(tokens, answers, strict=False):
-        row[: len(answer.prompt)] = answer.prompt
-    return tokens
-
-
-def _rows(answers: Sequence[_Answer], size: int) -> Rows:
-    """Where ``size`` rows of a batch stand: those of the answers, and others that rest."""
-    return Rows(
-        tokens=_column([(answer.tokens or answer.prompt)[-1] for answer in answers], size),
-        positions=_column([answer.position for answer in answers], size),
-        counts=_column([len(answer.tokens) for answer in answers], size),
-        limits=_column([0 if answer.finish_reason else answer.limit for answer in answers], size),
-        indices=_column([answer.index for answer in answers], size),
-    )
-
-
-def _column(numbers: Sequence[int], size: int) -> np.ndarray:
-    """``[size]`` int32, zeros at the end."""
-    column = np.zeros(size, np.int32)
-    column[: len(numbers)] = numbers
-    return column
+        """The next power of two."""
+        return max(_SMALLEST_LENGTH, 1 << (length - 1).bit_length())

@@ -20,6 +20,7 @@ class SamplingSettings:
       seed: answers are a function of (parameters, conversation, settings, index in the call);
         from 0 to 2**32 - 1.
       stop: strings that end an answer; they are not part of it.
+      top_k: draw from so many most probable tokens, within which ``top_p`` counts; 0: from all.
 
     Raises:
       InputError: a value is out of its range.
@@ -30,6 +31,7 @@ class SamplingSettings:
     top_p: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    top_k: int = 0
 
     def __post_init__(self):
         if self.max_new_tokens < 1:
@@ -40,6 +42,8 @@ class SamplingSettings:
             raise InputError(f"top_p must be above 0 and at most 1, is {self.top_p}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to 2**32 - 1, is {self.seed}")
+        if self.top_k < 0:
+            raise InputError(f"top_k must be 0 or more, is {self.top_k}")
         if "" in self.stop:
             raise InputError("a stop string is empty; leave it out")
 

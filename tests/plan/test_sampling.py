@@ -34,14 +34,13 @@ def test_as_many_conversations_fit_as_memory_is_left_for(answering):
     plan = plan_sampling(answering, find_devices("h200:4"), ROWS, CONTEXT)
     assert list(plan.capacities) == [1024, 2048]
     free = plan.memory_limit - plan.parameters
-    # Prefill holds the cache twice.
     for context, rows in plan.capacities.items():
-        taken = 2 * cache_bytes(answering.model, rows, context) / 4
-        assert taken <= free < taken + 2 * cache_bytes(answering.model, 2, context) / 4
+        taken = cache_bytes(answering.model, rows, context) / 4
+        assert taken <= free < taken + cache_bytes(answering.model, 2, context) / 4
         assert rows % 2 == 0
 
 
-def test_prefill_and_decode_are_compiled_for_a_tpu(answering, four_chips):
+def test_reading_and_decoding_are_compiled_for_a_tpu(answering, four_chips):
     plan = plan_sampling(answering, four_chips, ROWS, CONTEXT)
     assert plan.compiled
     assert plan.fits

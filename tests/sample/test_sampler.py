@@ -1,6 +1,7 @@
 """The sampler against the full forward, and what it promises about batches, stops and compiling."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import jax
@@ -10,9 +11,11 @@ import pytest
 
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
-from ocijax.model.decoder import ComputeConfig, Decoder
+from ocijax.model.decoder import ComputeConfig, Decoder, unstack
 from ocijax.sample import decoding
-from ocijax.sample.decoding import Draws, LayerCache, Rows, decode, grow, prefill
+from ocijax.sample import sampler as sampler_module
+from ocijax.sample.cache import copy_slot, empty_cache, grow
+from ocijax.sample.decoding import DTYPES, Rows, decode, read, seat
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.sharding import MeshConfig, make_mesh
@@ -69,13 +72,13 @@ def test_so_it_is_up_to_the_end_of_the_context_as_the_cache_grows(sampler, param
 def test_so_it_is_where_rows_end_at_different_times(parameters, tokenizer):
     end = tokenizer.special_id("</s>")
     # The end of turn takes the head of a token that greedy answers have here and there.
-    free = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, max_batch=8)
+    free = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
     tokens = [one.tokens for one in free.generate(RAGGED[:8], GREEDY)]
     first = {token: [one.index(token) for one in tokens if token in one] for token in tokens[0]}
     taken = max(first, key=lambda token: len(set(first[token])))
     head = parameters["head"].at[:, end].set(parameters["head"][:, taken] * 1.01)
     ending = {**parameters, "head": head}
-    sampler = Sampler(CONFIG, ending, tokenizer, LLAMA2, compute=COMPUTE, max_batch=8)
+    sampler = Sampler(CONFIG, ending, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
     completions = sampler.generate(RAGGED[:8], GREEDY)
     assert len({len(one.tokens) for one in completions}) > 2
     assert_greedy(ending, tokenizer, RAGGED[:8], completions)
@@ -88,12 +91,12 @@ def test_so_it_is_where_rows_end_at_different_times(parameters, tokenizer):
 @pytest.mark.parametrize("window", [None, 40])
 def test_a_long_prompt_is_read_in_blocks_of_queries(monkeypatch, parameters, tokenizer, window):
     monkeypatch.setattr(decoding, "_QUERY_BLOCK", 64)
-    prefill.clear_cache()
+    read.clear_cache()
     config = dataclasses.replace(CONFIG, sliding_window=window)
-    sampler = Sampler(config, parameters, tokenizer, LLAMA2, compute=COMPUTE, max_batch=1)
+    sampler = Sampler(config, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=1)
     asked = [conversation(30)]
     completions = sampler.generate(asked, SamplingSettings(max_new_tokens=8))
-    prefill.clear_cache()
+    read.clear_cache()
     assert_greedy(parameters, tokenizer, asked, completions, config)
 
 
@@ -138,7 +141,7 @@ def test_an_answer_ends_before_a_stop_string_or_with_its_turn(written, stop, tex
         Bytes(),
         LLAMA2,
         compute=COMPUTE,
-        max_batch=1,
+        slots=1,
         decode_steps=steps,
     )
     settings = SamplingSettings(max_new_tokens=40, stop=stop)
@@ -201,7 +204,7 @@ def test_no_conversations_give_no_completions(sampler):
 
 def test_other_settings_and_lengths_in_the_same_bucket_compile_nothing(sampler):
     sampler.generate(RAGGED, GREEDY)
-    programs = (prefill, decode, grow)
+    programs = (read, decode, seat, grow, copy_slot)
     compiled = [program._cache_size() for program in programs]
     for temperature, top_p, seed, limit in ((0.7, 0.95, 1, 20), (1.3, 0.5, 2, 9), (0.0, 1.0, 5, 3)):
         sampler.generate(RAGGED[::-1], SamplingSettings(limit, temperature, top_p, seed))
@@ -226,7 +229,7 @@ def test_it_reports_finished_answers(parameters, tokenizer):
         tokenizer,
         LLAMA2,
         compute=COMPUTE,
-        max_batch=8,
+        slots=8,
         observe=finished.append,
     )
     sampler.generate(RAGGED, SamplingSettings(max_new_tokens=2))
@@ -235,20 +238,88 @@ def test_it_reports_finished_answers(parameters, tokenizer):
 
 def test_the_cache_is_updated_in_place(parameters):
     """The compiled decode aliases the donated cache instead of copying it."""
-    size, slots = 4, 64
-    shape = (size, CONFIG.num_key_value_heads, slots, CONFIG.head_dim)
-    cache = (LayerCache(jnp.zeros(shape), jnp.zeros(shape)),) * CONFIG.num_hidden_layers
-    row = jnp.zeros(size, jnp.int32)
+    mesh = make_mesh(MeshConfig(), jax.local_devices()[:1])
+    cache = empty_cache(CONFIG, "float32", mesh, slots=4, places=64)
     compiled = decode.lower(
-        parameters,
-        cache,
-        Rows(row, row, row, row, row),
-        jnp.zeros(1, jnp.int32),
-        Draws(jnp.uint32(0), jnp.float32(0), jnp.float32(1)),
+        unstack(parameters),
+        cache=cache,
+        rows=Rows(*(jnp.zeros(4, dtype) for dtype in DTYPES)),
+        stop_ids=jnp.zeros(1, jnp.int32),
         config=CONFIG,
         compute=COMPUTE,
-        mesh=make_mesh(MeshConfig(), jax.local_devices()[:1]),
+        mesh=mesh,
         steps=4,
+        window=64,
+        kernel="masked",
     ).compile()
     arrays = jax.tree.leaves(cache)
     assert compiled.memory_analysis().alias_size_in_bytes >= sum(one.nbytes for one in arrays)
+
+
+def test_who_waits_takes_a_slot_as_soon_as_one_is_free(parameters, tokenizer):
+    few = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=2, decode_steps=3)
+    completions = few.generate(RAGGED, GREEDY)
+    assert_greedy(parameters, tokenizer, RAGGED, completions)
+
+
+def test_calls_of_several_threads_are_answered_together(parameters, tokenizer):
+    shared = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
+    alone = [shared.generate([one], DRAWN) for one in RAGGED]
+    with ThreadPoolExecutor(len(RAGGED)) as threads:
+        together = list(threads.map(lambda one: shared.generate([one], DRAWN), RAGGED))
+    assert together == alone
+
+
+def test_of_the_next_turn_no_more_is_read_than_is_new(sampler, parameters, tokenizer):
+    """What was said before is in the cache, token for token as it was generated."""
+    first = [conversation(words, f"two turns, {words}") for words in (6, 17)]
+    replies = sampler.generate(first, GREEDY)
+    second = [
+        one.append("assistant", reply.text).append("user", "again")
+        for one, reply in zip(first, replies, strict=True)
+    ]
+    before = sampler.read_tokens
+    answers = sampler.generate(second, GREEDY)
+    new = 0
+    for one, reply, other, answer in zip(first, replies, second, answers, strict=True):
+        asked = tokenize(one, LLAMA2, tokenizer).tokens
+        end = [] if reply.finish_reason == "stop" else [tokenizer.special_id("</s>")]
+        turn = tokenize(other, LLAMA2, tokenizer)
+        prompt = [*asked, *reply.tokens, *end, *turn.tokens[turn.messages > 1]]
+        # Neither the last token of the answer nor that of the prompt.
+        new += len(prompt) - 1 - (len(asked) + len(reply.tokens) - 1)
+        assert_continues(parameters, prompt, answer)
+    assert sampler.read_tokens - before == new
+
+
+def assert_continues(parameters, prompt, completion):
+    """Greedy from these very tokens."""
+    whole = [*prompt, *completion.tokens]
+    tokens = np.zeros((1, CONFIG.max_position_embeddings), np.int32)
+    tokens[0, : len(whole)] = whole
+    real = (np.arange(tokens.shape[1]) < len(whole))[None].astype(np.int32)
+    likeliest = np.asarray(full_forward(parameters, tokens, real))[0]
+    assert likeliest[len(prompt) - 1 : len(whole) - 1].tolist() == list(completion.tokens)
+
+
+def test_what_prompts_have_in_common_is_read_once(parameters, tokenizer):
+    fresh = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
+    same = [conversation(20, f"sample {index}") for index in range(6)]
+    drawn = fresh.generate(same, DRAWN)
+    assert fresh.read_tokens == len(tokenize(same[0], LLAMA2, tokenizer).tokens) - 1
+    apart = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=1)
+    assert apart.generate(same, DRAWN) == drawn
+
+
+def test_a_prompt_is_read_in_pieces_beside_answers(monkeypatch, parameters, tokenizer):
+    monkeypatch.setattr(sampler_module, "LONGEST_PIECE", 64)
+    monkeypatch.setattr(sampler_module, "_READ_TOKENS", 1)
+    pieces = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=3)
+    asked = [conversation(words) for words in (1, 38, 2, 30, 37, 4)]
+    completions = pieces.generate(asked, GREEDY)
+    assert_greedy(parameters, tokenizer, asked, completions)
+
+
+def test_a_draw_from_the_one_most_probable_token_is_greedy(sampler):
+    drawn = dataclasses.replace(GREEDY, temperature=1.0, top_k=1)
+    assert sampler.generate(RAGGED, drawn) == sampler.generate(RAGGED, GREEDY)

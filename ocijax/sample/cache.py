@@ -1,0 +1,82 @@
+"""Keys and values of what was read, in slots that conversations take and leave.
+
+Each layer has arrays of its own, so that a step updates them in place and copies none. A token's
+place in its slot is its position.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+
+from ocijax.model.config import ModelConfig
+from ocijax.sharding import named_sharding
+
+
+class LayerCache(NamedTuple):
+    """Keys and values of one layer, ``[slots, key_value_heads, places, head_dim]``.
+
+    The last place of a slot is never read: rows at rest write there.
+    """
+
+    keys: jax.Array
+    values: jax.Array
+
+
+Cache = tuple[LayerCache, ...]
+"""One for each layer."""
+
+
+def cache_shape(config: ModelConfig, slots: int, places: int) -> tuple[int, int, int, int]:
+    """The shape of a layer's keys, and of its values."""
+    return slots, config.num_key_value_heads, places, config.head_dim
+
+
+def cache_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
+    """Slots over the batch axes, heads over ``tensor`` where it divides them."""
+    return named_sharding(mesh, ("batch", "key_value_heads", "length", "head_dim"), shape)
+
+
+@partial(jax.jit, static_argnames=("config", "dtype", "mesh", "slots", "places"))
+def empty_cache(config: ModelConfig, dtype: str, mesh: Mesh, slots: int, places: int) -> Cache:
+    """A cache in which nothing was read yet."""
+    shape = cache_shape(config, slots, places)
+    return pin(
+        tuple(
+            LayerCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+            for _ in range(config.num_hidden_layers)
+        ),
+        mesh,
+    )
+
+
+@partial(jax.jit, static_argnames=("mesh", "places"))
+def grow(cache: Cache, *, mesh: Mesh, places: int) -> Cache:
+    """The cache with so many places in a slot, no fewer than it has."""
+
+    def grown(array: jax.Array) -> jax.Array:
+        return jnp.pad(array, [(0, 0), (0, 0), (0, places - array.shape[2]), (0, 0)])
+
+    return pin(jax.tree.map(grown, cache), mesh)
+
+
+@partial(jax.jit, static_argnames=("mesh", "places"), donate_argnums=0)
+def copy_slot(
+    cache: Cache, source: jax.Array, target: jax.Array, *, mesh: Mesh, places: int
+) -> Cache:
+    """The cache with what the first places of one slot hold in those of another too."""
+
+    def copied(array: jax.Array) -> jax.Array:
+        _, heads, _, head_dim = array.shape
+        row = jax.lax.dynamic_slice(array, (source, 0, 0, 0), (1, heads, places, head_dim))
+        return jax.lax.dynamic_update_slice(array, row, (target, 0, 0, 0))
+
+    return pin(jax.tree.map(copied, cache), mesh)
+
+
+def pin(cache: Cache, mesh: Mesh) -> Cache:
+    """The cache, sharded as it is to be."""
+    sharding = cache_sharding(mesh, cache[0].keys.shape)
+    return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), cache)

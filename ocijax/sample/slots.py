@@ -1,0 +1,90 @@
+"""Which slot of the cache a conversation takes: the one that holds most of it already.
+
+What was read stays in a slot after its conversation has left, so that the next turn goes on from
+there, and others that begin alike copy it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+WORTH_COPYING = 32
+"""Tokens in common from which copying them takes less than reading them."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a prompt goes.
+
+    Attributes:
+      slot: the slot that it takes.
+      source: the slot to copy from first; ``slot`` itself where there is nothing to copy.
+      known: how many of its tokens are read then.
+    """
+
+    slot: int
+    source: int
+    known: int
+
+
+class Slots:
+    """What each slot holds, and which are taken.
+
+    Args:
+      count: how many there are.
+    """
+
+    def __init__(self, count: int):
+        self._held = [np.zeros(0, np.int32)] * count
+        self._taken = [False] * count
+        self._left = list(range(-count, 0))  # when, in the order of leaving
+        self._clock = 0
+
+    @property
+    def free(self) -> int:
+        """How many are not taken."""
+        return self._taken.count(False)
+
+    def known(self, prompt: np.ndarray) -> int:
+        """How many first tokens of a prompt some slot holds."""
+        return max(shared(held, prompt) for held in self._held)
+
+    def take(self, prompt: np.ndarray) -> Place:
+        """Takes a slot for a prompt.
+
+        Its own slot, where a conversation goes on; otherwise the one left longest ago, after
+        copying from the one that has most in common with it.
+
+        Args:
+          prompt: ``[length]`` int32, the tokens to be read.
+        """
+        common = [shared(held, prompt) for held in self._held]
+        best = int(np.argmax(common))
+        goes_on = 0 < common[best] == len(self._held[best]) and not self._taken[best]
+        if goes_on:
+            slot = best
+        else:
+            idle = (slot for slot, taken in enumerate(self._taken) if not taken)
+            slot = min(idle, key=self._left.__getitem__)
+        source = best if common[best] >= WORTH_COPYING else slot
+        self._taken[slot] = True
+        self._held[slot] = prompt[: common[source]]
+        return Place(slot, source, common[source])
+
+    def hold(self, slot: int, tokens: np.ndarray) -> None:
+        """Notes what a slot holds from now on, keys and values of these tokens."""
+        self._held[slot] = tokens
+
+    def leave(self, slot: int, held: np.ndarray) -> None:
+        """Frees a slot, which goes on holding these tokens."""
+        self._taken[slot] = False
+        self.hold(slot, held)
+        self._clock += 1
+        self._left[slot] = self._clock
+
+
+def shared(one: np.ndarray, other: np.ndarray) -> int:
+    """How many first tokens of two sequences are the same."""
+    length = min(len(one), len(other))
+    differ = one[:length] != other[:length]
+    return int(differ.argmax()) if differ.any() else length
