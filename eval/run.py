@@ -45,6 +45,7 @@ class CheckpointGenerator:
       dtype: of the model; by default float32 on a CPU and bfloat16 elsewhere.
       batch_size: most conversations answered at once.
       tensor: devices that share each matrix; the others share the conversations.
+      drafts: tokens that are looked up for each forward, see `ocijax.sample.lookup`.
       template: name of the chat template, where it is not to be the checkpoint's own.
       observe: told how many more answers there are.
     """
@@ -55,6 +56,7 @@ class CheckpointGenerator:
         dtype: str = "",
         batch_size: int = 64,
         tensor: int = 1,
+        drafts: int = 0,
         template: str = "",
         observe: Callable[[int], None] = lambda finished: None,
     ):
@@ -62,6 +64,7 @@ class CheckpointGenerator:
         self._dtype = dtype
         self._batch_size = batch_size
         self._tensor = tensor
+        self._drafts = drafts
         self._template = template
         self._observe = observe
         self.shortened = 0
@@ -85,6 +88,7 @@ class CheckpointGenerator:
             compute=ComputeConfig(dtype=dtype),
             mesh=mesh,
             slots=self._batch_size,
+            drafts=self._drafts,
             observe=self._observe,
         )
         context = model.config.max_position_embeddings
@@ -174,7 +178,12 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
     values = flags.FLAGS
     folder = checkpoint_folder(values.checkpoint)
     settings = SamplingSettings(
-        values.max_new_tokens, values.temperature, values.top_p, values.seed, tuple(values.stop)
+        values.max_new_tokens,
+        values.temperature,
+        values.top_p,
+        values.seed,
+        tuple(values.stop),
+        values.top_k,
     )
     benchmark = _load(sandbox)
     with ProgressBar(f"{benchmark.name} {values.protocol}") as bar:
@@ -183,6 +192,7 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             values.dtype,
             values.batch_size,
             values.tensor,
+            values.drafts,
             values.template,
             bar.answered,
         )
@@ -241,10 +251,12 @@ if __name__ == "__main__":
     flags.DEFINE_integer("max_new_tokens", 1024, "Most tokens of an answer.", lower_bound=1)
     flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0)
     flags.DEFINE_float("top_p", 1.0, "Nucleus to draw from.", lower_bound=0.0, upper_bound=1.0)
+    flags.DEFINE_integer("top_k", 0, "Tokens to draw from, the most probable; 0: all.", 0)
     flags.DEFINE_integer("seed", 0, "Of the draws.")
     flags.DEFINE_multi_string("stop", [], "Text that ends an answer; may be repeated.")
     flags.DEFINE_integer("batch_size", 64, "Most answers written at once.", lower_bound=1)
     flags.DEFINE_integer("tensor", 1, "Devices that share each matrix.", lower_bound=1)
+    flags.DEFINE_integer("drafts", 0, "Tokens looked up in the conversation a forward.", 0)
     flags.DEFINE_enum("dtype", "", ["", "float32", "bfloat16"], "Of the model; by the device.")
     flags.DEFINE_list("packages", ["numpy"], "Installed packages that programs may import.")
     flags.DEFINE_enum("isolation", "namespaces", list(LEVELS), describe_levels())

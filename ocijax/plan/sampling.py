@@ -97,6 +97,7 @@ def plan_sampling(
             parameters,
             cache=cache,
             rows=Rows(*(numbers(jnp.dtype(dtype), rows) for dtype in DTYPES)),
+            history=numbers(jnp.int32, rows, 0),
             stop_ids=numbers(jnp.int32, 1),
             steps=_STEPS,
             window=context,

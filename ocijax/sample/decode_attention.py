@@ -1,6 +1,7 @@
-"""Attention of one token a conversation to all that its slot holds, by the kernel there is for it.
+"""Attention of a conversation's last tokens to all that its slot holds, by the kernel there is.
 
-- ``cudnn``: NVIDIA's fused kernel, told how much each slot holds: it reads no more than that.
+- ``cudnn``: NVIDIA's fused kernel, told how much each slot holds: it reads no more than that. Of
+  several tokens a conversation it is the other one.
 - ``masked``: XLA's own products over all places given, under a mask; runs everywhere.
 """
 
@@ -32,22 +33,25 @@ def attend_to_slots(
     lengths: jax.Array,
     window: int | None,
 ) -> jax.Array:
-    """Grouped-query attention of each slot's last token.
+    """Grouped-query attention of the last tokens of each slot.
 
     Args:
       kernel: of `choose_decode_kernel`.
-      query: ``[slots, 1, heads, head_dim]``.
+      query: ``[slots, width, heads, head_dim]``, of the token that fills the last of ``lengths``
+        and of those behind it.
       keys: ``[slots, key_value_heads, places, head_dim]``.
       values: as ``keys``.
-      lengths: ``[slots]`` int32, places that are filled, at least one.
+      lengths: ``[slots]`` int32, places that are filled up to the first query's, at least one.
       window: how many of the last places are looked at; ``None``: all.
 
     Returns:
-      ``[slots, 1, heads, head_dim]``.
+      ``[slots, width, heads, head_dim]``.
     """
-    if kernel == "cudnn":
+    width = query.shape[1]
+    if kernel == "cudnn" and width == 1:
         return _cudnn_attention(query, keys, values, lengths)
-    mask = visible(lengths[:, None] - 1, jnp.arange(keys.shape[2]), window)
+    positions = lengths[:, None] - 1 + jnp.arange(width)
+    mask = visible(positions, jnp.arange(keys.shape[2]), window)
     return masked_attention(query, keys.swapaxes(1, 2), values.swapaxes(1, 2), mask)
 
 

@@ -19,6 +19,7 @@ from ocijax.model.parameters import Parameters
 from ocijax.sample.cache import Cache, LayerCache, pin
 from ocijax.sample.choice import choose_tokens
 from ocijax.sample.decode_attention import DecodeKernel, attend_to_slots
+from ocijax.sample.lookup import look_up
 
 _QUERY_BLOCK = 512
 """Queries of a long prompt that attend at once: what bounds the memory of their scores."""
@@ -64,6 +65,12 @@ def seat(rows: Rows, slots: jax.Array, new: Rows) -> Rows:
       new: as many rows.
     """
     return jax.tree.map(lambda old, field: old.at[slots].set(field, mode="drop"), rows, new)
+
+
+@partial(jax.jit, donate_argnums=0)
+def seat_history(history: jax.Array, slot: jax.Array, tokens: jax.Array) -> jax.Array:
+    """The history with the tokens ``[places]`` of one slot's conversation; donated."""
+    return history.at[slot].set(tokens)
 
 
 @partial(jax.jit, static_argnames=("config", "compute", "mesh", "window"), donate_argnames="cache")
@@ -116,13 +123,14 @@ def read(
 
 @partial(
     jax.jit,
-    static_argnames=("config", "compute", "mesh", "steps", "window", "kernel"),
-    donate_argnames=("cache", "rows"),
+    static_argnames=("config", "compute", "mesh", "steps", "window", "kernel", "drafts"),
+    donate_argnames=("cache", "rows", "history"),
 )
 def decode(
     parameters: Parameters,
     cache: Cache,
     rows: Rows,
+    history: jax.Array,
     stop_ids: jax.Array,
     *,
     config: ModelConfig,
@@ -131,31 +139,45 @@ def decode(
     steps: int,
     window: int,
     kernel: DecodeKernel,
-) -> tuple[Cache, Rows, jax.Array]:
-    """Generates up to ``steps`` more tokens of every answer.
+    drafts: int = 0,
+) -> tuple[Cache, Rows, jax.Array, jax.Array, jax.Array]:
+    """Generates more tokens of every answer, in up to ``steps`` forwards.
+
+    With ``drafts`` each forward also reads what followed where the conversation said the same
+    before (see `ocijax.sample.lookup`), and takes of it what it would have generated itself: the
+    answer is the same, token for token, but for how numbers are rounded in products of more rows.
 
     Args:
       parameters: of the model, see `ocijax.model.decoder.unstack`.
-      cache: in which all before the last token of every answer was read; donated.
+      cache: in which all before the last token of every answer was read; it has ``drafts`` places
+        beside those that answers fill; donated.
       rows: where the answers stand; donated.
+      history: ``[slots, places]`` int32, the tokens of each conversation by their positions, or
+        ``[slots, 0]`` where drafts are never looked up; donated.
       stop_ids: ``[stops]`` int32, tokens that end an answer.
       config: the model's shape.
       compute: how its forward runs.
       mesh: the mesh that the parameters live on.
-      steps: most tokens; ends earlier where all answers have ended.
+      steps: most forwards; ends earlier where all answers have ended.
       window: places of a slot, from the first, that may be looked at: more than any answer fills.
-      kernel: for attention, see `ocijax.sample.decode_attention`.
+      kernel: for attention of one token, see `ocijax.sample.decode_attention`.
+      drafts: tokens that are looked up for each forward.
 
     Returns:
-      The cache, the rows, and ``[slots, steps]`` int32 the tokens, -1 after the end of an answer.
+      The cache, the rows, the history; the tokens, ``[slots, steps * (1 + drafts)]`` int32 with -1
+      behind them; and in how many forwards they were generated, ``[slots]`` int32.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         decoder = Decoder(config, compute, parameters)
-        rest = cache[0].keys.shape[2] - 1
+        width = 1 + drafts
+        rest = cache[0].keys.shape[2] - width
 
         def one_step(carry):
-            step, cache, rows, generated = carry
+            step, cache, rows, history, (generated, filled, forwards) = carry
             going = rows.counts < rows.limits
+            drafted = look_up(history, rows.positions, drafts)
+            read = jnp.concatenate([rows.tokens[:, None], jnp.maximum(drafted, 0)], axis=1)
+            positions = rows.positions[:, None] + jnp.arange(width, dtype=jnp.int32)
             # What a row at rest has read stays as it is: its conversation may go on.
             places = jnp.where(going, rows.positions, rest)
             lengths = jnp.where(going, rows.positions + 1, 1)
@@ -173,40 +195,63 @@ def decode(
                 )
                 return context, (*others, LayerCache(keys, values))
 
-            hidden, cache = decoder.run_layers(
-                rows.tokens[:, None], rows.positions[:, None], attend, cache
-            )
+            hidden, cache = decoder.run_layers(read, positions, attend, cache)
             tokens = _choose(decoder, hidden, rows)
-            generated = generated.at[:, step].set(jnp.where(going, tokens, -1))
-            ended = going & (tokens[:, None] == stop_ids).any(-1)
-            counts = rows.counts + going
+            # A draft stands as far as it is what is chosen after what stands before it.
+            right = jnp.cumprod(drafted == tokens[:, :-1], axis=1).sum(axis=1)
+            ends = (tokens[:, :, None] == stop_ids).any(-1)
+            before_end = jnp.where(ends.any(axis=1), ends.argmax(axis=1), drafts)
+            new = 1 + jnp.minimum(right, before_end)
+            new = jnp.where(going, jnp.minimum(new, rows.limits - rows.counts), 0)
+            last = jnp.take_along_axis(tokens, jnp.maximum(new - 1, 0)[:, None], axis=1)[:, 0]
+            counts = rows.counts + new
+            ended = going & (last[:, None] == stop_ids).any(-1)
+
+            kept = jnp.where(jnp.arange(width) < new[:, None], tokens, -1)
+            generated = _write_tokens(generated, kept, filled)
+            if history.shape[1]:
+                history = _write_tokens(history, tokens, jnp.where(going, rows.positions + 1, rest))
             rows = rows._replace(
-                tokens=jnp.where(going, tokens, rows.tokens),
-                positions=rows.positions + going,
+                tokens=jnp.where(going, last, rows.tokens),
+                positions=rows.positions + new,
                 counts=counts,
                 limits=jnp.where(ended, counts, rows.limits),
             )
-            return step + 1, pin(cache, mesh), rows, generated
+            told = generated, filled + new, forwards + going
+            return step + 1, pin(cache, mesh), rows, history, told
 
         def unfinished(carry):
-            step, _, rows, _ = carry
+            step, _, rows, *_ = carry
             return (step < steps) & (rows.counts < rows.limits).any()
 
-        none = jnp.full((len(rows.tokens), steps), -1, jnp.int32)
-        _, cache, rows, generated = jax.lax.while_loop(unfinished, one_step, (0, cache, rows, none))
+        slots = len(rows.tokens)
+        none = jnp.full((slots, steps * width), -1, jnp.int32)
+        zeros = jnp.zeros(slots, jnp.int32)
+        carry = (0, cache, rows, history, (none, zeros, zeros))
+        _, cache, *others = jax.lax.while_loop(unfinished, one_step, carry)
         everywhere = NamedSharding(mesh, PartitionSpec())
-        rows, generated = jax.tree.map(
-            lambda array: jax.lax.with_sharding_constraint(array, everywhere), (rows, generated)
+        rows, history, (generated, _, forwards) = jax.tree.map(
+            lambda array: jax.lax.with_sharding_constraint(array, everywhere), others
         )
-        return cache, rows, generated
+        return cache, rows, history, generated, forwards
 
 
 def _choose(decoder: Decoder, hidden: jax.Array, rows: Rows) -> jax.Array:
-    """The token after hidden states ``[slots, 1, hidden]``; each count has a key of its own."""
+    """The token after each of hidden states ``[slots, width, hidden]``, ``[slots, width]``.
+
+    Each count has a key of its own, so that what is drawn does not depend on how many at once are.
+    """
+    slots, width, _ = hidden.shape
+
+    def each(array: jax.Array) -> jax.Array:
+        return jnp.repeat(array, width)
+
+    counts = (rows.counts[:, None] + jnp.arange(width, dtype=jnp.int32)).reshape(-1)
     fold_in = jax.vmap(jax.random.fold_in)
-    keys = fold_in(fold_in(jax.vmap(jax.random.key)(rows.seeds), rows.indices), rows.counts)
-    logits = decoder.logits(hidden[:, 0])
-    return choose_tokens(logits, keys, rows.temperature, rows.top_p, rows.top_k)
+    keys = fold_in(fold_in(jax.vmap(jax.random.key)(each(rows.seeds)), each(rows.indices)), counts)
+    logits = decoder.logits(hidden.reshape(slots * width, -1))
+    settings = map(each, (rows.temperature, rows.top_p, rows.top_k))
+    return choose_tokens(logits, keys, *settings).reshape(slots, width)
 
 
 def _causal_attention(
@@ -240,12 +285,21 @@ def _causal_attention(
 
 
 def _write(array: jax.Array, new: jax.Array, places: jax.Array) -> jax.Array:
-    """A layer's keys or values with those of one token a slot, ``[slots, 1, heads, head_dim]``."""
+    """A layer's keys or values with those from some place on, ``[slots, any, heads, head_dim]``."""
 
     def write(slot, token, place):
         return jax.lax.dynamic_update_slice(slot, token, (0, place, 0))
 
     return jax.vmap(write)(array, new.swapaxes(1, 2), places)
+
+
+def _write_tokens(array: jax.Array, new: jax.Array, places: jax.Array) -> jax.Array:
+    """Tokens ``[slots, any]`` with new ones from a place in each row on."""
+
+    def write(row, tokens, place):
+        return jax.lax.dynamic_update_slice(row, tokens, (place,))
+
+    return jax.vmap(write)(array, new, places)
 
 
 def _write_rows(array: jax.Array, new: jax.Array, slots: jax.Array, starts: jax.Array) -> jax.Array:

@@ -1,12 +1,15 @@
 """The sampler: answers conversations with a model on this machine's devices."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -17,7 +20,8 @@ from ocijax.model.decoder import ComputeConfig, unstack
 from ocijax.model.parameters import Parameters
 from ocijax.sample.cache import Cache, copy_slot, empty_cache, grow
 from ocijax.sample.decode_attention import choose_decode_kernel
-from ocijax.sample.decoding import DTYPES, Rows, decode, read, seat
+from ocijax.sample.decoding import DTYPES, Rows, decode, read, seat, seat_history
+from ocijax.sample.lookup import Pace
 from ocijax.sample.settings import Completion, SamplingSettings
 from ocijax.sample.slots import WORTH_COPYING, Slots, shared
 from ocijax.sample.transcripts import Transcripts
@@ -71,6 +75,22 @@ class _Request:
         return len(self.prompt) + self.limit - 1
 
 
+class _Call(NamedTuple):
+    """One call of `decode` whose results the host has not looked at.
+
+    Attributes:
+      tokens: that it generates.
+      forwards: of each slot.
+      drafts: looked up for each forward.
+      answering: whose slots they are.
+    """
+
+    tokens: jax.Array
+    forwards: jax.Array
+    drafts: int
+    answering: dict[int, _Request]
+
+
 class Sampler:
     """Answers conversations; see `ocijax.sample.settings.Generator`.
 
@@ -94,11 +114,16 @@ class Sampler:
       slots: most conversations answered at once.
       context: tokens that a slot holds, prompt and answer together, and the most that are answered;
         by default as many as the model can hold, and slots grow as they are needed.
-      decode_steps: tokens generated between two looks at stop strings.
+      decode_steps: forwards between two looks at stop strings, each of which generates a token, or
+        some of those looked up.
+      drafts: tokens that are looked up for each forward, where the conversation said the same
+        before, see `ocijax.sample.lookup`; as long as answers come faster so. 0: none.
       observe: called with the number of answers finished since the last call.
 
     Attributes:
       read_tokens: tokens of prompts that were read so far; all others were known.
+      generated_tokens: tokens of answers so far.
+      forwards: of each answer, summed up: how often what it says next was computed.
 
     Raises:
       InputError: the tokenizer lacks the template's special tokens, or has tokens that the model
@@ -117,6 +142,7 @@ class Sampler:
         slots: int = 64,
         context: int | None = None,
         decode_steps: int = 16,
+        drafts: int = 0,
         observe: Callable[[int], None] = lambda finished: None,
     ):
         mesh = make_mesh(MeshConfig(), jax.local_devices()[:1]) if mesh is None else mesh
@@ -141,19 +167,24 @@ class Sampler:
         self._count = -(-slots // parts) * parts
         self._empty = partial(empty_cache, config, compute.dtype, mesh, self._count)
         self._decode_steps = decode_steps
+        self._drafts = drafts
+        self._pace = Pace(drafts)
         self._observe = observe
 
-        self.read_tokens = 0
+        self.read_tokens = self.generated_tokens = self.forwards = 0
         self._lock = threading.Lock()
         self._slots = Slots(self._count)
         rows = Rows(*(np.zeros(self._count, dtype) for dtype in DTYPES))
         self._rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec()))
         self._cache: Cache = self._empty(self._places_for(context or 1))
+        history = np.zeros((self._count, self._places if drafts else 0), np.int32)
+        self._history = jax.device_put(history, NamedSharding(mesh, PartitionSpec()))
         self._waiting: deque[_Request] = deque()
         self._reading: list[_Request] = []
         self._answering: dict[int, _Request] = {}
         self._resting: list[int] = []
-        self._in_flight: tuple[jax.Array, dict[int, _Request]] | None = None
+        self._in_flight: _Call | None = None
+        self._looked = time.perf_counter()
 
     def generate(
         self, conversations: Sequence[Conversation], settings: SamplingSettings
@@ -203,19 +234,27 @@ class Sampler:
         self._read_pieces()
         self._seat()
         dispatched = None
+        if not self._in_flight:
+            self._looked = time.perf_counter()
         if self._answering:
             filled = max(map(self._filled, self._answering.values()))
             # cuDNN's kernel reads what is filled, whatever it is given.
             window = self._places if self._kernel == "cudnn" else self._bucket(filled)
             window = min(window, self._places)
             stop_ids = np.array([self._end_of_turn], np.int32)
-            self._cache, self._rows, tokens = self._decode(
-                cache=self._cache, rows=self._rows, stop_ids=stop_ids, window=window
+            drafts = self._pace.choose()
+            self._cache, self._rows, self._history, tokens, forwards = self._decode(
+                cache=self._cache,
+                rows=self._rows,
+                history=self._history,
+                stop_ids=stop_ids,
+                window=window,
+                drafts=drafts,
             )
-            dispatched = tokens, dict(self._answering)
+            dispatched = _Call(tokens, forwards, drafts, dict(self._answering))
         # The devices have the next tokens to do while the host looks at the last ones.
         if self._in_flight:
-            self._collect(*self._in_flight)
+            self._collect(self._in_flight)
         self._in_flight = dispatched
 
     def _fill_slots(self) -> None:
@@ -285,6 +324,10 @@ class Sampler:
         self._reading = [one for one in self._reading if one.unread]
         for one in ready:
             self._answering[one.slot] = one
+            if self._drafts:
+                tokens = np.zeros(self._places, np.int32)
+                tokens[: len(one.prompt)] = one.prompt
+                self._history = seat_history(self._history, np.int32(one.slot), tokens)
         rows = {slot: (0,) * len(DTYPES) for slot in self._resting}
         for one in ready:
             settings = one.settings
@@ -314,14 +357,13 @@ class Sampler:
         column[: len(numbers)] = numbers
         return column
 
-    def _collect(self, tokens: jax.Array, answering: dict[int, _Request]) -> None:
+    def _collect(self, call: _Call) -> None:
         """Adds what was generated to the answers, and frees the slots of those that have ended."""
-        finished = 0
-        for slot, generated in enumerate(np.asarray(tokens)):
-            one = answering.get(slot)
-            if one is None or one.finish_reason:
+        finished, tokens = 0, np.asarray(call.tokens)
+        for slot, one in call.answering.items():
+            if one.finish_reason:
                 continue
-            self._extend(one, generated[generated >= 0].tolist())
+            self._extend(one, tokens[slot][tokens[slot] >= 0].tolist())
             if one.finish_reason:
                 finished += 1
                 del self._answering[slot]
@@ -329,6 +371,14 @@ class Sampler:
                 # The last token was not read.
                 self._slots.leave(slot, np.array([*one.prompt, *one.tokens[:-1]], np.int32))
                 self._transcripts.remember(one.conversation, self._completion(one))
+        forwards, generated = int(np.sum(call.forwards)), int((tokens >= 0).sum())
+        self.forwards += forwards
+        self.generated_tokens += generated
+        now = time.perf_counter()
+        if forwards:
+            a_forward = (now - self._looked) / max(1, int(np.max(call.forwards)))
+            self._pace.note(call.drafts, generated / forwards, a_forward)
+        self._looked = now
         self._observe(finished)
 
     def _extend(self, request: _Request, new: list[int]) -> None:
@@ -359,14 +409,18 @@ class Sampler:
 
     def _filled(self, request: _Request) -> int:
         """Places that an answer may fill once the next tokens and those in flight are there."""
-        ahead = len(request.prompt) + len(request.tokens) + 2 * self._decode_steps
-        return min(ahead, request.longest)
+        steps = 2 * self._decode_steps * (1 + self._drafts)
+        ahead = len(request.prompt) + len(request.tokens) + steps
+        return min(ahead, request.longest) + self._drafts
 
     def _make_room(self, longest: int) -> None:
         """Makes slots hold so many tokens, and one that is never read."""
         places = self._places_for(longest)
         if self._places < places:
             self._cache = self._grow(self._cache, places=places)
+            if self._drafts:
+                more = [(0, 0), (0, places - self._history.shape[1])]
+                self._history = jnp.pad(self._history, more)
 
     @property
     def _places(self) -> int:
@@ -375,8 +429,9 @@ class Sampler:
 
     def _places_for(self, longest: int) -> int:
         # All that there may be is not rounded up to a power of two.
-        most = -(-(self._context + 1) // _SMALLEST_LENGTH) * _SMALLEST_LENGTH
-        return min(self._bucket(longest + 1), most)
+        beside = 1 + self._drafts  # where rows at rest write
+        most = -(-(self._context + beside) // _SMALLEST_LENGTH) * _SMALLEST_LENGTH
+        return min(self._bucket(longest + beside), most)
 
     def _bucket(self, length: int) -> int:
         """The next power of two."""

@@ -244,6 +244,7 @@ def test_the_cache_is_updated_in_place(parameters):
         unstack(parameters),
         cache=cache,
         rows=Rows(*(jnp.zeros(4, dtype) for dtype in DTYPES)),
+        history=jnp.zeros((4, 0), jnp.int32),
         stop_ids=jnp.zeros(1, jnp.int32),
         config=CONFIG,
         compute=COMPUTE,

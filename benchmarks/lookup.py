@@ -1,0 +1,94 @@
+"""How many tokens a forward yields where a program is repaired, by prompt lookup.
+
+    python -m benchmarks.lookup --data=debugbench --tokenizer=deepseek-coder.tokenizer.json
+
+``--data`` is a folder with DebugBench's Python files (python3_*.json), whose rows have a program
+with a bug and the program without it. The first is what the assistant said; the answer to the
+feedback on it is forced to be the second, and drafts come as in `ocijax.sample.lookup`. No model
+runs: what a draft is worth depends on the texts alone.
+"""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from ocijax.conversation import Conversation, Message
+from ocijax.errors import InputError
+from ocijax.program import run
+from ocijax.sample.lookup import look_up
+from ocijax.template import DEEPSEEK_CODER, tokenize
+from ocijax.tokenizer import load_tokenizer
+
+DATA = flags.DEFINE_string("data", None, "Folder of DebugBench's files.", required=True)
+TOKENIZER = flags.DEFINE_string("tokenizer", None, "Tokenizer file.", required=True)
+DRAFTS = flags.DEFINE_list("drafts", ["3", "5", "7", "10", "15"], "Tokens looked up a forward.")
+
+TOGETHER = 64
+"""Conversations, of similar lengths."""
+
+
+def conversation(row: dict) -> Conversation:
+    """What was asked, the program with the bug, and the repaired one."""
+    return Conversation(
+        row["slug"],
+        (
+            Message("user", row["description"]),
+            Message("assistant", f"```python\n{row['buggy_code'].strip()}\n```"),
+            Message("user", "Execution result:\nThe program gives a wrong output."),
+            Message("assistant", f"```python\n{row['oracle_code'].strip()}\n```"),
+        ),
+    )
+
+
+@partial(jax.jit, static_argnames="drafts")
+def forwards(tokens: jax.Array, first: jax.Array, ends: jax.Array, *, drafts: int) -> jax.Array:
+    """Forwards that generate ``tokens[first:ends]`` of each row, ``[rows]`` int32."""
+
+    def step(carry):
+        positions, counts = carry
+        going = positions + 1 < ends
+        drafted = look_up(tokens, positions, drafts)
+        behind = positions[:, None] + 1 + jnp.arange(drafts)
+        said = jnp.take_along_axis(tokens, jnp.minimum(behind, tokens.shape[1] - 1), axis=1)
+        right = jnp.cumprod((drafted == said) & (behind < ends[:, None]), axis=1).sum(axis=1)
+        new = jnp.minimum(1 + right, ends - 1 - positions)
+        return positions + jnp.where(going, new, 0), counts + going
+
+    start = first - 1, jnp.zeros_like(first)
+    return jax.lax.while_loop(lambda carry: (carry[0] + 1 < ends).any(), step, start)[1]
+
+
+def main() -> None:
+    """Prints a line for each number of drafts."""
+    files = sorted(Path(DATA.value).glob("python3_*.json"))
+    if not files:
+        raise InputError(f"--data={DATA.value}: holds no python3_*.json")
+    tokenizer = load_tokenizer(TOKENIZER.value)
+    rows = [row for path in files for row in json.loads(path.read_text())]
+    told = [tokenize(conversation(row), DEEPSEEK_CODER, tokenizer) for row in rows]
+    told.sort(key=lambda one: len(one.tokens))
+    answers = sum(int((one.completion & (one.messages == 3)).sum()) for one in told)
+    print(f"{len(told)} repairs of {answers / len(told):.0f} tokens on average")
+    print(f"{'drafts':>6}{'tokens a forward':>18}")
+    for drafts in map(int, DRAFTS.value):
+        total = 0
+        for begin in range(0, len(told), TOGETHER):
+            some = told[begin : begin + TOGETHER]
+            length = 1 << (max(len(one.tokens) for one in some) - 1).bit_length()
+            tokens = np.zeros((TOGETHER, length), np.int32)
+            first, ends = np.ones((2, TOGETHER), np.int32)
+            for index, one in enumerate(some):
+                tokens[index, : len(one.tokens)] = one.tokens
+                places = np.flatnonzero(one.completion & (one.messages == 3))
+                first[index], ends[index] = places[0], places[-1] + 1
+            total += int(forwards(tokens, first, ends, drafts=drafts).sum())
+        print(f"{drafts:>6}{answers / total:>18.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)
