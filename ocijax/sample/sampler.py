@@ -1,9 +1,11 @@
 """The sampler: answers conversations with a model on this machine's devices."""
 
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -22,6 +24,7 @@ from ocijax.sample.cache import Cache, copy_slot, empty_cache, grow
 from ocijax.sample.decode_attention import choose_decode_kernel
 from ocijax.sample.decoding import DTYPES, Rows, decode, read, seat, seat_history
 from ocijax.sample.lookup import Pace
+from ocijax.sample.program import Program
 from ocijax.sample.settings import Completion, SamplingSettings
 from ocijax.sample.slots import WORTH_COPYING, Slots, shared
 from ocijax.sample.transcripts import Transcripts
@@ -153,14 +156,15 @@ class Sampler:
         self._template = template
         check_vocabulary(tokenizer, config.vocab_size)
         self._end_of_turn = template.special_ids(tokenizer)[template.end_of_turn]
+        self._stop_ids = np.array([self._end_of_turn], np.int32)
         self._transcripts = Transcripts(template, tokenizer)
         # Cast once, not at every dispatch; arrays of that dtype are not copied.
         cast = {path: array.astype(compute.dtype) for path, array in parameters.items()}
         static = {"config": config, "compute": compute, "mesh": mesh}
         self._kernel = choose_decode_kernel(config, compute.dtype, mesh.devices.flat[0])
         weights = unstack(cast)
-        self._read = partial(read, weights, **static)
-        self._decode = partial(decode, weights, steps=decode_steps, kernel=self._kernel, **static)
+        self._read = Program(read, weights, **static)
+        self._decode = Program(decode, weights, steps=decode_steps, kernel=self._kernel, **static)
         self._copy = partial(copy_slot, mesh=mesh)
         self._grow = partial(grow, mesh=mesh)
         parts = axis_size(mesh, "batch")
@@ -211,6 +215,47 @@ class Sampler:
                     self._step()
         return [self._completion(one) for one in requests]
 
+    @property
+    def programs(self) -> int:
+        """How many were compiled to read prompts and to generate."""
+        return len(self._read) + len(self._decode)
+
+    def compile_ahead(self) -> None:
+        """Compiles all programs that there may be need of, several at once.
+
+        Slots hold the whole context from then on. Without, programs are compiled when they are
+        first needed, while everybody waits.
+        """
+        with self._lock:
+            self._make_room(self._context - 1)
+            lengths = [self._bucket(length) for length in range(1, LONGEST_PIECE + 1)]
+            lengths = sorted({min(length, self._places) for length in lengths})
+            filled = range(1, self._places + 1)
+            state = jax.tree.map(_abstract, (self._cache, self._rows, self._history))
+            with ThreadPoolExecutor(os.cpu_count()) as threads:
+                compiling = [
+                    threads.submit(
+                        self._read.compile,
+                        state[0],
+                        jax.ShapeDtypeStruct((rows, length), np.int32),
+                        *[jax.ShapeDtypeStruct((rows,), np.int32)] * 2,
+                        window=window,
+                    )
+                    for rows in {1, PIECES}
+                    for length in lengths
+                    for window in {0, *map(self._read_window, filled)}
+                    if not window or window >= length
+                ]
+                compiling += [
+                    threads.submit(
+                        self._decode.compile, *state, self._stop_ids, window=window, drafts=drafts
+                    )
+                    for drafts in {0, self._drafts}
+                    for window in {self._decode_window(places, drafts) for places in filled}
+                ]
+                for each in compiling:
+                    each.result()
+
     def _request(
         self, index: int, conversation: Conversation, settings: SamplingSettings
     ) -> _Request:
@@ -238,18 +283,10 @@ class Sampler:
             self._looked = time.perf_counter()
         if self._answering:
             filled = max(map(self._filled, self._answering.values()))
-            # cuDNN's kernel reads what is filled, whatever it is given.
-            window = self._places if self._kernel == "cudnn" else self._bucket(filled)
-            window = min(window, self._places)
-            stop_ids = np.array([self._end_of_turn], np.int32)
             drafts = self._pace.choose()
+            state = self._cache, self._rows, self._history
             self._cache, self._rows, self._history, tokens, forwards = self._decode(
-                cache=self._cache,
-                rows=self._rows,
-                history=self._history,
-                stop_ids=stop_ids,
-                window=window,
-                drafts=drafts,
+                *state, self._stop_ids, window=self._decode_window(filled, drafts), drafts=drafts
             )
             dispatched = _Call(tokens, forwards, drafts, dict(self._answering))
         # The devices have the next tokens to do while the host looks at the last ones.
@@ -298,12 +335,9 @@ class Sampler:
         for row, one, start in zip(tokens, rows, starts, strict=True):
             piece = one.prompt[start : start + length]
             row[: len(piece)] = piece
+        slots = np.array([one.slot for one in rows], np.int32)
         self._cache = self._read(
-            cache=self._cache,
-            tokens=tokens,
-            slots=np.array([one.slot for one in rows], np.int32),
-            starts=np.array(starts, np.int32),
-            window=window,
+            self._cache, tokens, slots, np.array(starts, np.int32), window=window
         )
         for one, start in zip(chosen, starts, strict=False):
             known = min(start + length, len(one.prompt) - 1)
@@ -316,7 +350,17 @@ class Sampler:
         """Length and window of the program that reads a request's next piece."""
         length = min(self._bucket(request.unread), LONGEST_PIECE, self._places)
         start = min(request.known, self._places - length)
-        return length, min(self._bucket(start + length), self._places) if start else 0
+        return length, self._read_window(start + length) if start else 0
+
+    def _read_window(self, filled: int) -> int:
+        """Places that a piece looks at which goes on; few steps, since there are many lengths."""
+        return min(max(self._bucket(filled), LONGEST_PIECE), self._places)
+
+    def _decode_window(self, filled: int, drafts: int) -> int:
+        """Places that answers look at."""
+        if self._kernel == "cudnn" and not drafts:
+            return self._places  # it reads what is filled, whatever it is given
+        return min(self._bucket(filled), self._places)
 
     def _seat(self) -> None:
         """Tells the devices who is answered from now on, and who is not any more."""
@@ -436,3 +480,7 @@ class Sampler:
     def _bucket(self, length: int) -> int:
         """The next power of two."""
         return max(_SMALLEST_LENGTH, 1 << (length - 1).bit_length())
+
+
+def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)

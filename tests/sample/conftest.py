@@ -41,7 +41,7 @@ def parameters() -> dict[str, jax.Array]:
 
 @pytest.fixture(scope="session")
 def sampler(parameters, tokenizer) -> Sampler:
-    return Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
+    return Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
 
 
 class Bytes:

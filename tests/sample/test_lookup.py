@@ -61,21 +61,21 @@ def test_answers_are_the_same_with_drafts_and_without(always, parameters, tokeni
 def test_an_answer_ends_where_it_ends_without(always, stop, limit):
     text = "The quick brown fox jumps"
     settings = SamplingSettings(max_new_tokens=limit, stop=stop)
-    model = {"compute": COMPUTE, "slots": 1, "decode_steps": 3}
+    model = {"compute": COMPUTE, "slots": 4}
     letters = "".join(dict.fromkeys(text))
     said = [Conversation("said", (Message("user", f"Say {letters} to me"),))]
     plain = Sampler(CONFIG, writer(letters), Bytes(), LLAMA2, **model)
-    drafting = Sampler(CONFIG, writer(letters), Bytes(), LLAMA2, **model, drafts=7)
+    drafting = Sampler(CONFIG, writer(letters), Bytes(), LLAMA2, **model, drafts=5)
     assert drafting.generate(said, settings) == plain.generate(said, settings)
-    assert drafting.forwards < 0.5 * drafting.generated_tokens
+    assert drafting.forwards < 0.6 * drafting.generated_tokens
 
 
 def test_a_slot_holds_as_much_with_drafts(always, parameters, tokenizer):
     whole = SamplingSettings(max_new_tokens=10_000)
     [completion] = Sampler(
-        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=1, drafts=7
+        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, drafts=5
     ).generate([conversation(1)], whole)
-    [plain] = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=1).generate(
+    [plain] = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4).generate(
         [conversation(1)], whole
     )
     assert completion == plain
@@ -98,11 +98,11 @@ def test_drafts_are_read_as_long_as_answers_come_faster_so():
 
 def test_a_turn_that_goes_on_looks_up_what_was_said_in_the_turns_before(always, parameters):
     letters = "abcdefgh"
-    drafting = Sampler(CONFIG, writer(letters), Bytes(), LLAMA2, compute=COMPUTE, slots=1, drafts=7)
+    drafting = Sampler(CONFIG, writer(letters), Bytes(), LLAMA2, compute=COMPUTE, slots=4, drafts=5)
     first = Conversation("turns", (Message("user", "go"),))
     [reply] = drafting.generate([first], SamplingSettings(20))
     before = drafting.forwards
     again = first.append("assistant", reply.text).append("user", "go")
     [second] = drafting.generate([again], SamplingSettings(20))
     assert second.text == reply.text == letters
-    assert drafting.forwards - before < len(second.tokens) / 2
+    assert drafting.forwards - before < 0.6 * len(second.tokens)

@@ -14,8 +14,8 @@ from ocijax.errors import InputError
 from ocijax.model.decoder import ComputeConfig, Decoder, unstack
 from ocijax.sample import decoding
 from ocijax.sample import sampler as sampler_module
-from ocijax.sample.cache import copy_slot, empty_cache, grow
-from ocijax.sample.decoding import DTYPES, Rows, decode, read, seat
+from ocijax.sample.cache import empty_cache, grow
+from ocijax.sample.decoding import DTYPES, Rows, decode, read
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.sharding import MeshConfig, make_mesh
@@ -72,13 +72,13 @@ def test_so_it_is_up_to_the_end_of_the_context_as_the_cache_grows(sampler, param
 def test_so_it_is_where_rows_end_at_different_times(parameters, tokenizer):
     end = tokenizer.special_id("</s>")
     # The end of turn takes the head of a token that greedy answers have here and there.
-    free = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
+    free = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
     tokens = [one.tokens for one in free.generate(RAGGED[:8], GREEDY)]
     first = {token: [one.index(token) for one in tokens if token in one] for token in tokens[0]}
     taken = max(first, key=lambda token: len(set(first[token])))
     head = parameters["head"].at[:, end].set(parameters["head"][:, taken] * 1.01)
     ending = {**parameters, "head": head}
-    sampler = Sampler(CONFIG, ending, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
+    sampler = Sampler(CONFIG, ending, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
     completions = sampler.generate(RAGGED[:8], GREEDY)
     assert len({len(one.tokens) for one in completions}) > 2
     assert_greedy(ending, tokenizer, RAGGED[:8], completions)
@@ -141,7 +141,7 @@ def test_an_answer_ends_before_a_stop_string_or_with_its_turn(written, stop, tex
         Bytes(),
         LLAMA2,
         compute=COMPUTE,
-        slots=1,
+        slots=4,
         decode_steps=steps,
     )
     settings = SamplingSettings(max_new_tokens=40, stop=stop)
@@ -202,22 +202,29 @@ def test_no_conversations_give_no_completions(sampler):
     assert sampler.generate([], SamplingSettings()) == []
 
 
-def test_other_settings_and_lengths_in_the_same_bucket_compile_nothing(sampler):
-    sampler.generate(RAGGED, GREEDY)
-    programs = (read, decode, seat, grow, copy_slot)
-    compiled = [program._cache_size() for program in programs]
-    for temperature, top_p, seed, limit in ((0.7, 0.95, 1, 20), (1.3, 0.5, 2, 9), (0.0, 1.0, 5, 3)):
-        sampler.generate(RAGGED[::-1], SamplingSettings(limit, temperature, top_p, seed))
-    assert [program._cache_size() for program in programs] == compiled
+def test_nothing_is_compiled_once_all_is_compiled_ahead(parameters, tokenizer):
+    ahead = Sampler(
+        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, context=120, drafts=5
+    )
+    ahead.compile_ahead()
+    compiled = ahead.programs, grow._cache_size()
+    assert ahead.programs > 0
+    for temperature, top_p, top_k, seed, limit in ((0.7, 0.9, 0, 1, 20), (1.3, 1, 5, 2, 9)):
+        settings = SamplingSettings(limit, temperature, top_p, seed, top_k=top_k)
+        for asked in (RAGGED[:6], RAGGED[5::-1], RAGGED[:1]):
+            ahead.generate(asked, settings)
+    assert (ahead.programs, grow._cache_size()) == compiled
 
 
 def test_it_runs_in_bfloat16(parameters, tokenizer):
     half = {path: array.astype(jnp.bfloat16) for path, array in parameters.items()}
-    sampler = Sampler(CONFIG, half, tokenizer, LLAMA2, compute=ComputeConfig("bfloat16"))
+    sampler = Sampler(CONFIG, half, tokenizer, LLAMA2, compute=ComputeConfig("bfloat16"), slots=4)
     completions = sampler.generate(RAGGED, SamplingSettings(max_new_tokens=5))
     assert all(1 <= len(one.tokens) <= 5 for one in completions)
     # The parameters are cast where they are kept wider.
-    wide = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=ComputeConfig("bfloat16"))
+    wide = Sampler(
+        CONFIG, parameters, tokenizer, LLAMA2, compute=ComputeConfig("bfloat16"), slots=4
+    )
     assert wide.generate(RAGGED, SamplingSettings(max_new_tokens=5)) == completions
 
 
@@ -229,7 +236,7 @@ def test_it_reports_finished_answers(parameters, tokenizer):
         tokenizer,
         LLAMA2,
         compute=COMPUTE,
-        slots=8,
+        slots=4,
         observe=finished.append,
     )
     sampler.generate(RAGGED, SamplingSettings(max_new_tokens=2))
@@ -258,7 +265,7 @@ def test_the_cache_is_updated_in_place(parameters):
 
 
 def test_who_waits_takes_a_slot_as_soon_as_one_is_free(parameters, tokenizer):
-    few = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=2, decode_steps=3)
+    few = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
     completions = few.generate(RAGGED, GREEDY)
     assert_greedy(parameters, tokenizer, RAGGED, completions)
 
@@ -304,7 +311,7 @@ def assert_continues(parameters, prompt, completion):
 
 
 def test_what_prompts_have_in_common_is_read_once(parameters, tokenizer):
-    fresh = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
+    fresh = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
     same = [conversation(20, f"sample {index}") for index in range(6)]
     drawn = fresh.generate(same, DRAWN)
     assert fresh.read_tokens == len(tokenize(same[0], LLAMA2, tokenizer).tokens) - 1
@@ -315,7 +322,7 @@ def test_what_prompts_have_in_common_is_read_once(parameters, tokenizer):
 def test_a_prompt_is_read_in_pieces_beside_answers(monkeypatch, parameters, tokenizer):
     monkeypatch.setattr(sampler_module, "LONGEST_PIECE", 64)
     monkeypatch.setattr(sampler_module, "_READ_TOKENS", 1)
-    pieces = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=3)
+    pieces = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
     asked = [conversation(words) for words in (1, 38, 2, 30, 37, 4)]
     completions = pieces.generate(asked, GREEDY)
     assert_greedy(parameters, tokenizer, asked, completions)
