@@ -5,6 +5,7 @@ one; `decode` goes on from the last token, which it reads itself. Where each ans
 device as well (`Rows`), so that the host need not see the tokens of one call to begin the next.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -89,13 +90,13 @@ def read(
       slots: ``[rows]`` int32.
       starts: ``[rows]`` int32, position of the first token; the cache has room for ``length`` more.
       config: the model's shape.
-      compute: how its forward runs.
+      compute: how its forward runs; ``fp8`` does not count.
       mesh: the mesh that the parameters live on.
       window: places of a slot, from the first, that may be looked at: no fewer than
         ``starts + length``; 0: all begin at the first place, and only ``tokens`` are looked at.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        decoder = Decoder(config, compute, parameters)
+        decoder = Decoder(config, _without_fp8(compute), parameters)
         positions = starts[:, None] + jnp.arange(tokens.shape[1], dtype=jnp.int32)
 
         def attend(index, query, key, value, layers):
@@ -140,7 +141,7 @@ def decode(
       rows: where the answers stand; donated.
       stop_ids: ``[stops]`` int32, tokens that end an answer.
       config: the model's shape.
-      compute: how its forward runs.
+      compute: how its forward runs; ``fp8`` does not count.
       mesh: the mesh that the parameters live on.
       steps: most tokens; ends earlier where all answers have ended.
       window: places of a slot, from the first, that may be looked at: more than any answer fills.
@@ -150,7 +151,7 @@ def decode(
       The cache, the rows, and ``[slots, steps]`` int32 the tokens, -1 after the end of an answer.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        decoder = Decoder(config, compute, parameters)
+        decoder = Decoder(config, _without_fp8(compute), parameters)
         rest = cache[0].keys.shape[2] - 1
 
         def one_step(carry):
@@ -199,6 +200,11 @@ def decode(
             lambda array: jax.lax.with_sharding_constraint(array, everywhere), (rows, generated)
         )
         return cache, rows, generated
+
+
+def _without_fp8(compute: ComputeConfig) -> ComputeConfig:
+    """Scales of products in eight bits are those of all rows: answers would depend on others."""
+    return replace(compute, fp8=False)
 
 
 def _choose(decoder: Decoder, hidden: jax.Array, rows: Rows) -> jax.Array:
