@@ -14,6 +14,7 @@ from ocijax.model.remat import Remat
 from ocijax.plan.program import Memory
 from ocijax.sharding import axis_size
 from ocijax.train.config import Recipe
+from ocijax.train.step import rows_at_once
 
 _WIDE = 4
 """Bytes of a number in fp32."""
@@ -30,7 +31,7 @@ def estimate_training(recipe: Recipe, mesh: Mesh, trained: int, arguments: int) 
     """
     model, settings = recipe.model, recipe.train
     narrow = jnp.dtype(recipe.compute.dtype).itemsize
-    rows = settings.batch_size // settings.micro_batches // axis_size(mesh, "batch")
+    rows = rows_at_once(recipe, mesh)
     length = recipe.data.length // axis_size(mesh, "length")
     tokens, layers = rows * length, model.num_hidden_layers
     kept, offloaded, whole = _layer_widths(recipe, mesh)

@@ -177,6 +177,11 @@ def test_the_best_plan_has_fewer_rows_where_no_remat_fits(tiny, change, limit):
     assert not plan_best(change(tiny, batch_size=64), gpus).fits
 
 
+def test_a_batch_that_leaves_devices_without_rows_is_refused(tiny, change):
+    with pytest.raises(InputError, match=r"batch_size \(2\) must be a multiple of .* 4 devices"):
+        plan_best(change(tiny, batch_size=2), find_devices("h200:4"))
+
+
 def test_training_refuses_a_step_that_fits_in_no_way(tiny, change, limit):
     mesh = make_mesh(MeshConfig(), find_devices("h200:4"))
     limit(1)
