@@ -20,13 +20,16 @@ _WIDE = 4
 """Bytes of a number in fp32."""
 
 
-def estimate_training(recipe: Recipe, mesh: Mesh, trained: int, arguments: int) -> Memory:
+def estimate_training(
+    recipe: Recipe, mesh: Mesh, parameters: int, trained: int, arguments: int
+) -> Memory:
     """Memory of one device in one step.
 
     Args:
       recipe: with a named ``train.remat``.
       mesh: over which it is split.
-      trained: bytes of the trained parameters on one device.
+      parameters: bytes on one device of those that the state has in fp32.
+      trained: bytes of those of them that are trained.
       arguments: bytes of state and batch on one device.
     """
     model, settings = recipe.model, recipe.train
@@ -43,7 +46,7 @@ def estimate_training(recipe: Recipe, mesh: Mesh, trained: int, arguments: int) 
     ends = sum(_gathered(spec, mesh) for spec in table.values() if not spec.stacked)
     # Two layers: one is gathered while the other is computed. What a device holds itself is cast
     # once, before the loop over micro-batches.
-    weights = narrow * (2 * in_layers // layers + ends + trained // _WIDE)
+    weights = narrow * (2 * in_layers // layers + ends + parameters // _WIDE)
     vocab = model.vocab_size // axis_size(mesh, "vocab")
     chunk = rows * min(settings.logits_chunk, length)
     logits = vocab * (chunk * (2 * _WIDE + narrow) + model.hidden_size * _WIDE)

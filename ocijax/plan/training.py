@@ -104,8 +104,9 @@ def plan_training(
         program = compile_program(step.lower(state, batch), arguments)
         memory, collectives = program.memory, program.collectives
     else:
-        trained = bytes_on_a_device(state.parameters)
-        memory, collectives = estimate_training(recipe, mesh, trained, arguments), ()
+        held = bytes_on_a_device(state.parameters)
+        trained = bytes_on_a_device([state.parameters[path] for path in trained_table(recipe)])
+        memory, collectives = estimate_training(recipe, mesh, held, trained, arguments), ()
     return TrainingPlan(
         device_kind=devices[0].device_kind,
         devices=len(devices),

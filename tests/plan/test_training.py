@@ -125,6 +125,15 @@ def test_an_adapter_is_planned_with_the_model_under_it(tiny, change):
     assert adapter < 0.05 * plan.parameters
 
 
+def test_a_frozen_embedding_has_no_gradient(tiny, change):
+    plans = [
+        plan_training(change(tiny, freeze_embedding=frozen), find_devices("h200:4"))
+        for frozen in (False, True)
+    ]
+    spared = plans[0].memory.temporaries - plans[1].memory.temporaries
+    assert spared == 4 * parameter_table(tiny.model)["embedding"].size / 4
+
+
 # What is offloaded is not on the device: there it holds as much as with "attention".
 @pytest.mark.parametrize("remat", [remat for remat in REMATS if remat != "offload"])
 def test_the_fastest_remat_holds_less_as_memory_shrinks(remat, tiny, change, limit):
