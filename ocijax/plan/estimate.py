@@ -14,7 +14,7 @@ from ocijax.model.remat import Remat
 from ocijax.plan.program import Memory
 from ocijax.sharding import axis_size
 from ocijax.train.config import Recipe
-from ocijax.train.step import rows_at_once
+from ocijax.train.step import compute_on, rows_at_once
 
 _WIDE = 4
 """Bytes of a number in fp32."""
@@ -67,19 +67,24 @@ def _layer_widths(recipe: Recipe, mesh: Mesh) -> tuple[int, int, int]:
     inner, hidden = model.intermediate_size // axis_size(mesh, "intermediate"), model.hidden_size
     context = query * narrow + heads * _WIDE
     projections = (query + 2 * key + hidden + inner * (2 if model.gated_mlp else 1)) * narrow
+    # Masked attention has a weight for each pair of positions, in fp32 and as it is multiplied.
+    pairs = heads * recipe.data.length if compute_on(mesh, recipe).attention == "masked" else 0
+    weight = _WIDE + (narrow if narrow < _WIDE else 0)
     if recipe.compute.scan_layers or axis_size(mesh, "hidden") > 1:
         norms, rotated, activation = hidden * 2 * (_WIDE + narrow), query + key, 4 * inner
+        kept_weight = weight + _WIDE + 1  # with the mask, and the zeros where it hides
     else:  # The compiler sees all of a layer's forward and backward, and keeps what is least.
         norms, rotated, activation = hidden * 2 * narrow, 0, inner
+        kept_weight = _WIDE
     everything = context + projections + norms + (rotated + activation) * narrow
     kept: dict[Remat, tuple[int, int]] = {
-        "none": (everything, 0),
+        "none": (everything + pairs * kept_weight, 0),
         "projections": (context + projections, 0),
         "attention": (context, 0),
         "offload": (context, projections),
         "full": (0, 0),
     }
-    return *kept[recipe.train.remat], everything
+    return *kept[recipe.train.remat], everything + pairs * weight
 
 
 def _gathered(spec: ParameterSpec, mesh: Mesh) -> int:
