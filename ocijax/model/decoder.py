@@ -13,7 +13,7 @@ from flax import nnx
 from ocijax.model.config import ModelConfig
 from ocijax.model.fp8 import fp8_product
 from ocijax.model.packed_attention import Kernel, choose_kernel, packed_attention
-from ocijax.model.parameters import Parameters
+from ocijax.model.parameters import LAYERS, Parameters
 from ocijax.model.remat import GATE, KEY, OUTPUT, QUERY, UP, VALUE, Remat, named, rematerialised
 from ocijax.model.rotary import rotate
 from ocijax.sharding import constrain, runs_on_tpu
@@ -50,9 +50,6 @@ class ComputeConfig:
     fp8: bool = False
     scan_layers: bool = True
 
-
-LAYERS = "layers/"
-"""What the paths of the layers' parameters begin with."""
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": jax.nn.silu,

@@ -9,6 +9,9 @@ import jax.numpy as jnp
 
 _OPERAND, _GRADIENT = jnp.float8_e4m3fn, jnp.float8_e5m2
 
+_EXPONENT, _FRACTION = 0x7F800000, 0x007FFFFF
+"""Bits of a number in fp32."""
+
 Scaled = tuple[jax.Array, jax.Array]
 """Values in eight bits, and the scalar that they are to be multiplied by."""
 
@@ -43,9 +46,17 @@ fp8_product.defvjp(_forward, _backward)
 
 def _rounded(array: jax.Array, dtype) -> Scaled:
     largest = jnp.abs(array).max().astype(jnp.float32) / jnp.finfo(dtype).max.astype(jnp.float32)
-    scale = jnp.exp2(jnp.ceil(jnp.log2(jnp.where(largest > 0, largest, 1))))
-    scale = scale.astype(array.dtype)  # a power of two: nothing is lost
+    scale = _power_of_two(jnp.where(largest > 0, largest, 1)).astype(array.dtype)
     return (array / scale).astype(dtype), scale
+
+
+def _power_of_two(number: jax.Array) -> jax.Array:
+    """The first one that is no less than a positive number in fp32; scaling by it loses nothing.
+
+    It is made of the number's bits: exp2 and log2, which devices approximate, give others too.
+    """
+    bits = jax.lax.bitcast_convert_type(number, jnp.uint32)
+    return jax.lax.bitcast_convert_type((bits + _FRACTION) & _EXPONENT, jnp.float32)
 
 
 def _product(one: Scaled, other: Scaled, contracted: tuple[int, int], dtype) -> jax.Array:

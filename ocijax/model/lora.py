@@ -13,9 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ocijax.model.config import ModelConfig
-from ocijax.model.parameters import Parameters, ParameterSpec, parameter_table
-
-_LAYERS = "layers/"
+from ocijax.model.parameters import LAYERS, Parameters, ParameterSpec, parameter_table
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,14 @@ def adapted_weights(config: ModelConfig, lora: LoraConfig) -> Mapping[str, Param
       ValueError: a target is no weight of this model.
     """
     table = parameter_table(config)
-    matrices = {path.removeprefix(_LAYERS): path for path, spec in table.items() if spec.inputs}
+    matrices = {path.removeprefix(LAYERS): path for path, spec in table.items() if spec.inputs}
     for target in lora.targets:
         if target not in matrices:
             raise ValueError(f"targets: {target!r} is none of {', '.join(matrices)}")
     chosen = [
         path
         for name, path in matrices.items()
-        if (name in lora.targets if lora.targets else path.startswith(_LAYERS))
+        if (name in lora.targets if lora.targets else path.startswith(LAYERS))
     ]
     return {path: table[path] for path in chosen}
 

@@ -17,6 +17,9 @@ from jax.sharding import Mesh, NamedSharding
 from ocijax.model.config import ModelConfig
 from ocijax.sharding import named_sharding
 
+LAYERS = "layers/"
+"""What the paths of the layers' parameters begin with."""
+
 Parameters = dict[str, jax.Array]
 """``{path: array}``, the paths being those of `parameter_table`."""
 
@@ -101,7 +104,7 @@ def parameter_table(config: ModelConfig) -> Mapping[str, ParameterSpec]:
     table: dict[str, ParameterSpec] = {}
 
     def add(path: str, name: str, *dimensions: Dimension, **rest) -> None:
-        if path.startswith("layers/"):
+        if path.startswith(LAYERS):
             dimensions = (layers, *dimensions)
         shape, axes = zip(*dimensions, strict=True)
         table[path] = ParameterSpec(shape, axes, name, **rest)

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ocijax.devices import memory_limit
-from ocijax.model.decoder import LAYERS
-from ocijax.model.parameters import parameter_table, table_shardings
+from ocijax.model.parameters import LAYERS, parameter_table, table_shardings
 from ocijax.plan.plan import Plan
 from ocijax.plan.program import Memory, bytes_on_a_device, compile_program
 from ocijax.plan.topology import AbsentGpu, Devices

@@ -14,7 +14,13 @@ from ocijax.errors import InputError
 TPUS = {"v5e": 2, "v5p": 3, "v6e": 2, "tpu7x": 3}
 """Kinds of TPU, with how many axes their chips are wired along."""
 
-GPUS = {"a100": "A100", "h100": "H100", "h200": "H200", "b200": "B200"}
+GPUS = {
+    "a100": "NVIDIA A100-SXM4-80GB",
+    "h100": "NVIDIA H100 80GB HBM3",
+    "h200": "NVIDIA H200",
+    "b200": "NVIDIA B200",
+}
+"""Kinds of GPU, with their `jax.Device.device_kind`: those that servers of eight have."""
 
 _LIBTPU_ENVIRONMENT = {
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
@@ -101,10 +107,8 @@ def _tpus(topology: str, sizes: list[int], slices: int) -> Sequence[jax.Device]:
 
 
 def _gpus(kind: str, count: int) -> Devices:
-    here = [device for device in jax.devices() if kind in device.device_kind]
+    here = [device for device in jax.devices() if device.device_kind == kind]
     if len(here) >= count:
         return here[:count]
-    capability = "8.0" if kind == "A100" else "9.0"
-    return [
-        AbsentGpu(index, f"NVIDIA {kind}", compute_capability=capability) for index in range(count)
-    ]
+    capability = "8.0" if "A100" in kind else "9.0"
+    return [AbsentGpu(index, kind, compute_capability=capability) for index in range(count)]

@@ -19,7 +19,7 @@ from ocijax.plan.estimate import estimate_training
 from ocijax.plan.plan import Plan
 from ocijax.plan.program import bytes_on_a_device, compile_program
 from ocijax.plan.topology import AbsentGpu, Devices
-from ocijax.sharding import axis_size, make_mesh
+from ocijax.sharding import make_mesh
 from ocijax.train.config import Recipe
 from ocijax.train.flops import training_flops
 from ocijax.train.loss import Batch
@@ -28,6 +28,7 @@ from ocijax.train.step import (
     abstract_state,
     batch_sharding,
     make_train_step,
+    rows_at_once,
     trained_table,
 )
 
@@ -94,7 +95,7 @@ def plan_training(
     optimizer = make_optimizer(recipe.train, trained_table(recipe), recipe.train.steps or 1000)
     state, batch = abstract_state(recipe, optimizer, mesh), abstract_batch(recipe, mesh)
     step = make_train_step(recipe, optimizer, mesh)
-    rows = recipe.train.batch_size // recipe.train.micro_batches // axis_size(mesh, "batch")
+    rows = rows_at_once(recipe, mesh)
     arguments = bytes_on_a_device((state, batch))
     compiled = not isinstance(devices[0], AbsentGpu)
     begun = time.perf_counter()
@@ -103,8 +104,9 @@ def plan_training(
         program = compile_program(step.lower(state, batch), arguments)
         memory, collectives = program.memory, program.collectives
     else:
-        trained = bytes_on_a_device(state.parameters)
-        memory, collectives = estimate_training(recipe, mesh, trained, arguments), ()
+        held = bytes_on_a_device(state.parameters)
+        trained = bytes_on_a_device([state.parameters[path] for path in trained_table(recipe)])
+        memory, collectives = estimate_training(recipe, mesh, held, trained, arguments), ()
     return TrainingPlan(
         device_kind=devices[0].device_kind,
         devices=len(devices),
@@ -167,7 +169,8 @@ def plan_best(
     Raises:
       InputError: as `plan_training`.
     """
-    parts = axis_size(make_mesh(recipe.mesh, devices), "batch") * recipe.train.micro_batches
+    rows = rows_at_once(recipe, make_mesh(recipe.mesh, devices))
+    parts = recipe.train.batch_size // rows
 
     @cache
     def planned(remat: Remat, rows: int) -> TrainingPlan:
@@ -176,7 +179,6 @@ def plan_best(
         changed = _with(recipe, remat=remat, batch_size=rows * parts)
         return plan_training(changed, devices, observe)
 
-    rows = recipe.train.batch_size // parts
     fitting = (remat for remat in REMATS if planned(remat, rows).fits)
     remat = next(fitting, REMATS[-1])
     while not planned(remat, rows).fits and rows > 1:

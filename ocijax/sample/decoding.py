@@ -5,6 +5,7 @@ one; `decode` goes on from the last token, which it reads itself. Where each ans
 device as well (`Rows`), so that the host need not see the tokens of one call to begin the next.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -96,13 +97,13 @@ def read(
       slots: ``[rows]`` int32.
       starts: ``[rows]`` int32, position of the first token; the cache has room for ``length`` more.
       config: the model's shape.
-      compute: how its forward runs.
+      compute: how its forward runs; ``fp8`` does not count.
       mesh: the mesh that the parameters live on.
       window: places of a slot, from the first, that may be looked at: no fewer than
         ``starts + length``; 0: all begin at the first place, and only ``tokens`` are looked at.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        decoder = Decoder(config, compute, parameters)
+        decoder = Decoder(config, _without_fp8(compute), parameters)
         positions = starts[:, None] + jnp.arange(tokens.shape[1], dtype=jnp.int32)
 
         def attend(index, query, key, value, layers):
@@ -156,7 +157,7 @@ def decode(
         ``[slots, 0]`` where drafts are never looked up; donated.
       stop_ids: ``[stops]`` int32, tokens that end an answer.
       config: the model's shape.
-      compute: how its forward runs.
+      compute: how its forward runs; ``fp8`` does not count.
       mesh: the mesh that the parameters live on.
       steps: most forwards; ends earlier where all answers have ended.
       window: places of a slot, from the first, that may be looked at: more than any answer fills.
@@ -168,7 +169,7 @@ def decode(
       behind them; and in how many forwards they were generated, ``[slots]`` int32.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        decoder = Decoder(config, compute, parameters)
+        decoder = Decoder(config, _without_fp8(compute), parameters)
         width = 1 + drafts
         rest = cache[0].keys.shape[2] - width
 
@@ -234,6 +235,11 @@ def decode(
             lambda array: jax.lax.with_sharding_constraint(array, everywhere), others
         )
         return cache, rows, history, generated, forwards
+
+
+def _without_fp8(compute: ComputeConfig) -> ComputeConfig:
+    """Scales of products in eight bits are those of all rows: answers would depend on others."""
+    return replace(compute, fp8=False)
 
 
 def _choose(decoder: Decoder, hidden: jax.Array, rows: Rows) -> jax.Array:

@@ -1,5 +1,7 @@
 """Which rows of a batch this process reads, and how they come to lie on the devices."""
 
+from functools import cache
+
 import jax
 from jax.sharding import Mesh
 
@@ -8,6 +10,7 @@ from ocijax.train.loss import Batch
 from ocijax.train.step import batch_sharding
 
 
+@cache  # asked for at every batch, and as slow as there are devices
 def host_share(mesh: Mesh) -> tuple[int, int]:
     """``(index, count)``: into how many parts the processes split a batch, and which is ours.
 

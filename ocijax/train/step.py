@@ -61,6 +61,21 @@ def parameter_dtype(recipe: Recipe) -> jnp.dtype:
     return jnp.promote_types(recipe.compute.dtype, jnp.float32)
 
 
+def rows_at_once(recipe: Recipe, mesh: Mesh) -> int:
+    """Rows of a micro-batch on one device.
+
+    Raises:
+      InputError: the batch does not divide into the micro-batches and over the mesh.
+    """
+    parts, shards = recipe.train.micro_batches, axis_size(mesh, "batch")
+    if recipe.train.batch_size % (parts * shards):
+        raise InputError(
+            f"config.train.batch_size ({recipe.train.batch_size}) must be a multiple of "
+            f"micro_batches ({parts}) times the {shards} devices along data and fsdp"
+        )
+    return recipe.train.batch_size // (parts * shards)
+
+
 def compute_on(mesh: Mesh, recipe: Recipe) -> ComputeConfig:
     """The recipe's, with the attention kernel that runs on the devices of this mesh.
 
@@ -169,13 +184,7 @@ def make_train_step(
     Raises:
       InputError: the rows do not divide into the micro-batches, or their length not over the mesh.
     """
-    parts = recipe.train.micro_batches
-    shards = axis_size(mesh, "batch")
-    if recipe.train.batch_size % (parts * shards):
-        raise InputError(
-            f"config.train.batch_size ({recipe.train.batch_size}) must be a multiple of "
-            f"micro_batches ({parts}) times the {shards} devices along data and fsdp"
-        )
+    rows_at_once(recipe, mesh)  # are a whole number
     _check_length(recipe, mesh)
     table, shardings = trained_table(recipe), state_shardings(recipe, optimizer, mesh)
     gradient_of = gradient_function(recipe, compute_on(mesh, recipe), mesh)

@@ -36,6 +36,15 @@ def test_what_eight_bits_can_hold_is_multiplied_exactly():
     np.testing.assert_array_equal(fp8_product(array, weight), array @ weight)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("exponent", range(-60, 61, 5))
+def test_so_it_is_whatever_power_of_two_scales_it(exponent, dtype):
+    scale = 2.0**exponent
+    array = scale * jnp.asarray([[1.0, -1.75], [1.25, 0.5]], dtype)
+    weight = jnp.asarray([[2.0, 0.0], [0.0, -0.5]], dtype)
+    assert (fp8_product(array, weight) == array @ weight).all()
+
+
 def test_zeros_give_zeros():
     array, weight, _ = matrices()
     assert not fp8_product(jnp.zeros_like(array), weight).any()

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 import jax
 import pytest
 
-from ocijax.devices import GIBIBYTE, memory_limit, peak_flops
+from ocijax.devices import GIBIBYTE, bandwidth, memory_limit, peak_flops
 from ocijax.errors import InputError
-from ocijax.plan.topology import AbsentGpu, find_devices
+from ocijax.plan.topology import GPUS, AbsentGpu, find_devices
 
 needs_libtpu = pytest.mark.skipif(
     not importlib.util.find_spec("libtpu"), reason="libtpu, which compiles for TPU, is absent"
@@ -44,6 +44,30 @@ def test_gpus_that_are_not_here_have_the_share_of_memory_that_jax_takes(monkeypa
     assert memory_limit(devices[0]) / GIBIBYTE == pytest.approx(0.75 * 140.4, rel=1e-3)
     monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
     assert memory_limit(devices[0]) / GIBIBYTE == pytest.approx(0.9 * 140.4, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("device_kind", "flops", "speed"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989e12, 3.35e12),
+        ("NVIDIA H100 NVL", 835e12, 3.9e12),
+        ("NVIDIA H100 PCIe", 756e12, 2e12),
+        ("NVIDIA GH200 480GB", 989e12, 4e12),
+        ("NVIDIA H200", 989e12, 4.8e12),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None, None),
+        ("NVIDIA H20", None, None),
+    ],
+)
+def test_gpus_with_similar_names_are_told_apart(device_kind, flops, speed):
+    assert peak_flops(device_kind, "bfloat16") == flops
+    assert bandwidth(device_kind) == speed
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_gpus_that_topologies_are_made_of_are_known(name):
+    (device,) = find_devices(f"{name}:1")
+    assert peak_flops(device.device_kind, "bfloat16")
+    assert memory_limit(device)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 
 from configs.deepseek_coder_1_3b import get_config
 from ocijax.errors import InputError
+from ocijax.model.decoder import ComputeConfig
 from ocijax.model.lora import LoraConfig
 from ocijax.model.parameters import parameter_count, parameter_table
 from ocijax.plan import training
@@ -100,8 +101,9 @@ def test_what_nothing_here_compiles_for_is_an_estimate(tiny):
 
 def test_an_estimate_gives_each_device_along_context_its_part_of_the_rows(tiny):
     gpus = find_devices("h200:4")
+    masked = replace(tiny, compute=ComputeConfig(attention="masked"))
     whole, parts = (
-        plan_training(replace(tiny, mesh=mesh), gpus).memory.temporaries
+        plan_training(replace(masked, mesh=mesh), gpus).memory.temporaries
         for mesh in (MeshConfig(1, fsdp=4), MeshConfig(1, fsdp=2, context=2))
     )
     assert parts == whole, "twice the rows, half of each"
@@ -123,6 +125,39 @@ def test_an_adapter_is_planned_with_the_model_under_it(tiny, change):
     adapter = (plan.optimizer - COUNTERS) / 2
     assert plan.parameters == 2 * parameter_count(tiny.model) + adapter
     assert adapter < 0.05 * plan.parameters
+
+
+@pytest.mark.parametrize(
+    ("topology", "dtype", "context", "bytes_a_pair"),
+    [
+        ("a100:4", "bfloat16", 1, 12),  # weights and their gradients, in fp32 and in bfloat16
+        ("h200:4", "bfloat16", 2, 12),
+        ("h200:4", "float32", 1, 8),
+    ],
+)
+def test_an_estimate_counts_each_pair_of_positions_where_attention_is_masked(
+    topology, dtype, context, bytes_a_pair, tiny
+):
+    mesh, gpus = MeshConfig(1, fsdp=-1, context=context), find_devices(topology)
+    temporaries = []
+    for length in (256, 512, 1024):
+        data, compute = replace(tiny.data, length=length), ComputeConfig(dtype)
+        plan = plan_training(replace(tiny, data=data, compute=compute, mesh=mesh), gpus)
+        temporaries.append(plan.memory.temporaries)
+    # All else grows with the length, or not at all.
+    once, twice, four_times = temporaries
+    squares = (four_times - twice) - 2 * (twice - once)
+    pairs = 2 * 256 * 256 * (4**2 - 2**2 - 2 * (2**2 - 1))
+    assert squares == bytes_a_pair * pairs
+
+
+def test_a_frozen_embedding_has_no_gradient(tiny, change):
+    plans = [
+        plan_training(change(tiny, freeze_embedding=frozen), find_devices("h200:4"))
+        for frozen in (False, True)
+    ]
+    spared = plans[0].memory.temporaries - plans[1].memory.temporaries
+    assert spared == 4 * parameter_table(tiny.model)["embedding"].size / 4
 
 
 # What is offloaded is not on the device: there it holds as much as with "attention".
@@ -175,6 +210,11 @@ def test_the_best_plan_has_fewer_rows_where_no_remat_fits(tiny, change, limit):
     assert (best.remat, best.rows, best.fits) == ("full", 2, True)
     limit(1)
     assert not plan_best(change(tiny, batch_size=64), gpus).fits
+
+
+def test_a_batch_that_leaves_devices_without_rows_is_refused(tiny, change):
+    with pytest.raises(InputError, match=r"batch_size \(2\) must be a multiple of .* 4 devices"):
+        plan_best(change(tiny, batch_size=2), find_devices("h200:4"))
 
 
 def test_training_refuses_a_step_that_fits_in_no_way(tiny, change, limit):

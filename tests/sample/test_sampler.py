@@ -100,6 +100,12 @@ def test_a_long_prompt_is_read_in_blocks_of_queries(monkeypatch, parameters, tok
     assert_greedy(parameters, tokenizer, asked, completions, config)
 
 
+def test_nothing_is_computed_in_eight_bits_where_a_recipe_trains_so(sampler, parameters, tokenizer):
+    compute = dataclasses.replace(COMPUTE, fp8=True)
+    asked = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=compute, slots=8)
+    assert asked.generate(RAGGED[:8], GREEDY) == sampler.generate(RAGGED[:8], GREEDY)
+
+
 @pytest.mark.parametrize("settings", [SamplingSettings(max_new_tokens=12), DRAWN])
 def test_an_answer_does_not_depend_on_what_else_is_in_the_batch(sampler, settings):
     together = sampler.generate(RAGGED, settings)
