@@ -14,9 +14,10 @@ import pytest
 from ocijax.data.example import Example
 from ocijax.data.packing import pack
 from ocijax.hugging_face.config import read_config
-from ocijax.model.decoder import ComputeConfig, Decoder
+from ocijax.model.decoder import ComputeConfig, Decoder, unstack
 from ocijax.model.parameters import from_hugging_face, parameter_table, to_hugging_face
-from ocijax.sample.decoding import Draws, Rows, decode, grow, prefill
+from ocijax.sample.cache import empty_cache
+from ocijax.sample.decoding import DTYPES, Rows, decode, read
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.loss import batch_loss, with_targets
 from tests.golden.families import (
@@ -128,22 +129,23 @@ def greedy_tokens(variant: str):
     config, parameters = model(variant)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     static = {"config": config, "compute": COMPUTE, "mesh": mesh}
+    weights, count = unstack(parameters), len(LENGTHS)
     lengths = np.minimum(LENGTHS, PROMPT).astype(np.int32)
-    prompts = np.zeros((len(LENGTHS), PROMPT), np.int32)
+    prompts = np.zeros((count, PROMPT), np.int32)
     for row, length, (tokens, _) in zip(prompts, lengths, texts(), strict=True):
         row[:length] = tokens[:length]
-    rows = Rows(
-        tokens=prompts[np.arange(len(LENGTHS)), lengths - 1],
+    rows = Rows(*(np.zeros(count, dtype) for dtype in DTYPES))._replace(
+        tokens=prompts[np.arange(count), lengths - 1],
         positions=lengths - 1,
-        counts=np.zeros_like(lengths),
         limits=np.full_like(lengths, NEW_TOKENS),
-        indices=np.arange(len(LENGTHS), dtype=np.int32),
     )
-    cache = prefill(parameters, prompts, **static)
-    cache = grow(cache, mesh=mesh, slots=PROMPT + NEW_TOKENS)
-    draws = Draws(np.uint32(0), np.float32(0), np.float32(1))
+    places = PROMPT + NEW_TOKENS
+    cache = empty_cache(config, COMPUTE.dtype, mesh, count, places)
+    slots, history = np.arange(count, dtype=np.int32), np.zeros((count, 0), np.int32)
+    cache = read(weights, cache, prompts, slots, np.zeros_like(slots), window=0, **static)
+    choices = {"steps": NEW_TOKENS, "window": places, "kernel": "masked", **static}
     no_stop = np.full(1, -1, np.int32)
-    return decode(parameters, cache, rows, no_stop, draws, steps=NEW_TOKENS, **static)[1]
+    return decode(weights, cache, rows, history, no_stop, **choices)[3]
 
 
 def assert_logits(found, expected):

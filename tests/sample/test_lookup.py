@@ -106,3 +106,18 @@ def test_a_turn_that_goes_on_looks_up_what_was_said_in_the_turns_before(always, 
     [second] = drafting.generate([again], SamplingSettings(20))
     assert second.text == reply.text == letters
     assert drafting.forwards - before < 0.6 * len(second.tokens)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_five_hundred_answers_are_the_same(always, parameters, tokenizer):
+    random = np.random.default_rng(0)
+    asked = []
+    for index in range(500):
+        words = random.integers(0, 40, random.integers(1, 30))
+        content = " ".join(f"word{word}" for word in words)
+        asked.append(Conversation(f"random {index}", (Message("user", content),)))
+    settings = SamplingSettings(max_new_tokens=64)
+    plain = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE)
+    drafting = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, drafts=5)
+    assert drafting.generate(asked, settings) == plain.generate(asked, settings)
