@@ -4,6 +4,7 @@ Each layer has arrays of its own, so that a step updates them in place and copie
 place in its slot is its position.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -37,6 +38,13 @@ def cache_shape(config: ModelConfig, slots: int, places: int) -> tuple[int, int,
 def cache_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
     """Slots over the batch axes, heads over ``tensor`` where it divides them."""
     return named_sharding(mesh, ("batch", "key_value_heads", "length", "head_dim"), shape)
+
+
+def cache_bytes(config: ModelConfig, dtype: str, mesh: Mesh, slots: int, places: int) -> int:
+    """Bytes of a cache on one device."""
+    shape = cache_shape(config, slots, places)
+    part = math.prod(cache_sharding(mesh, shape).shard_shape(shape))
+    return 2 * config.num_hidden_layers * part * jnp.dtype(dtype).itemsize
 
 
 @partial(jax.jit, static_argnames=("config", "dtype", "mesh", "slots", "places"))

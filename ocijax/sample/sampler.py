@@ -1,5 +1,6 @@
 """The sampler: answers conversations with a model on this machine's devices."""
 
+import math
 import os
 import threading
 import time
@@ -16,11 +17,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ocijax.conversation import Conversation
+from ocijax.devices import GIBIBYTE, memory_limit
 from ocijax.errors import InputError
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig, unstack
 from ocijax.model.parameters import Parameters
-from ocijax.sample.cache import Cache, copy_slot, empty_cache, grow
+from ocijax.sample.cache import Cache, cache_bytes, copy_slot, empty_cache, grow
 from ocijax.sample.decode_attention import choose_decode_kernel
 from ocijax.sample.decoding import DTYPES, Rows, decode, read, seat, seat_history
 from ocijax.sample.lookup import Pace
@@ -130,7 +132,7 @@ class Sampler:
 
     Raises:
       InputError: the tokenizer lacks the template's special tokens, or has tokens that the model
-        lacks.
+        lacks; or so many slots do not fit beside the model.
     """
 
     def __init__(
@@ -170,6 +172,12 @@ class Sampler:
         parts = axis_size(mesh, "batch")
         self._count = -(-slots // parts) * parts
         self._empty = partial(empty_cache, config, compute.dtype, mesh, self._count)
+        self._bytes = partial(cache_bytes, config, compute.dtype, mesh, self._count)
+        taken = sum(
+            math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+            for leaf in jax.tree.leaves(weights)
+        )
+        self._free = memory_limit(mesh.local_devices[0]) - taken
         self._decode_steps = decode_steps
         self._drafts = drafts
         self._pace = Pace(drafts)
@@ -180,7 +188,9 @@ class Sampler:
         self._slots = Slots(self._count)
         rows = Rows(*(np.zeros(self._count, dtype) for dtype in DTYPES))
         self._rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec()))
-        self._cache: Cache = self._empty(self._places_for(context or 1))
+        places = self._places_for(context or 1)
+        self._check_memory(places)
+        self._cache: Cache = self._empty(places)
         history = np.zeros((self._count, self._places if drafts else 0), np.int32)
         self._history = jax.device_put(history, NamedSharding(mesh, PartitionSpec()))
         self._waiting: deque[_Request] = deque()
@@ -200,13 +210,14 @@ class Sampler:
 
         Raises:
           InputError: a conversation does not end with a user turn, or leaves no room for an answer
-            in the model's context.
+            in the model's context; or slots of that length do not fit beside the model.
         """
         requests = [
             self._request(index, conversation, settings)
             for index, conversation in enumerate(conversations)
         ]
         with self._lock:
+            self._make_room(max((one.longest for one in requests), default=1))
             # Neighbours in length are read together; the longest begin first, and end last.
             self._waiting.extend(sorted(requests, key=lambda one: -len(one.prompt)))
         while any(one.finish_reason is None for one in requests):
@@ -303,7 +314,6 @@ class Sampler:
             if alike - self._slots.known(prompt) >= WORTH_COPYING:
                 break  # What they have in common is there to copy once it is read.
             self._waiting.popleft()
-            self._make_room(request.longest)
             place = self._slots.take(prompt)
             if place.source != place.slot:
                 slots = np.int32(place.source), np.int32(place.slot)
@@ -461,10 +471,22 @@ class Sampler:
         """Makes slots hold so many tokens, and one that is never read."""
         places = self._places_for(longest)
         if self._places < places:
+            self._check_memory(places)
             self._cache = self._grow(self._cache, places=places)
             if self._drafts:
                 more = [(0, 0), (0, places - self._history.shape[1])]
                 self._history = jnp.pad(self._history, more)
+
+    def _check_memory(self, places: int) -> None:
+        """Raises InputError where slots of so many places do not fit beside the model."""
+        needed = self._bytes(places)
+        if needed > self._free:
+            fitting = max(0, self._count * self._free // needed)
+            taken, free = (f"{size / GIBIBYTE:.2f} GiB" for size in (needed, self._free))
+            raise InputError(
+                f"{self._count} conversations at once, of {places:,} tokens each, take {taken} of "
+                f"a device, where {free} are left beside the model: {fitting} fit"
+            )
 
     @property
     def _places(self) -> int:

@@ -208,6 +208,20 @@ def test_no_conversations_give_no_completions(sampler):
     assert sampler.generate([], SamplingSettings()) == []
 
 
+def test_more_slots_than_memory_holds_are_refused_with_how_many_fit(
+    monkeypatch, parameters, tokenizer
+):
+    weights = sum(array.nbytes for array in parameters.values())
+    a_slot = 2 * CONFIG.num_hidden_layers * CONFIG.num_key_value_heads * CONFIG.head_dim * 4 * 128
+    limit = weights + 5 * a_slot
+    monkeypatch.setattr(sampler_module, "memory_limit", lambda device: limit)
+    with pytest.raises(InputError, match=r"8 conversations at once, of 128 tokens each, .*: 5 fit"):
+        Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, context=127)
+    growing = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
+    with pytest.raises(InputError, match=r"of 256 tokens each, .*: 2 fit"):
+        growing.generate([conversation(20)], SamplingSettings(max_new_tokens=150))
+
+
 def test_nothing_is_compiled_once_all_is_compiled_ahead(parameters, tokenizer):
     ahead = Sampler(
         CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, context=120, drafts=5
