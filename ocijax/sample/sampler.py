@@ -218,8 +218,10 @@ class Sampler:
         ]
         with self._lock:
             self._make_room(max((one.longest for one in requests), default=1))
-            # Neighbours in length are read together; the longest begin first, and end last.
-            self._waiting.extend(sorted(requests, key=lambda one: -len(one.prompt)))
+            # Who goes on where it is held does so before others take its slot. Neighbours in length
+            # are read together; the longest begin first, and end last.
+            known = {one: self._slots.known(one.prompt[:-1]) for one in requests}
+            self._waiting.extend(sorted(requests, key=lambda one: (-known[one], -len(one.prompt))))
         while any(one.finish_reason is None for one in requests):
             with self._lock:
                 if any(one.finish_reason is None for one in requests):

@@ -298,6 +298,19 @@ def test_calls_of_several_threads_are_answered_together(parameters, tokenizer):
     assert together == alone
 
 
+def prompt_that_goes_on(tokenizer, asked, reply, again) -> list[int]:
+    """The next turn's prompt, in which the reply has the tokens that it was generated as."""
+    before = tokenize(asked, LLAMA2, tokenizer).tokens
+    end = [] if reply.finish_reason == "stop" else [tokenizer.special_id("</s>")]
+    turn = tokenize(again, LLAMA2, tokenizer)
+    return [*before, *reply.tokens, *end, *turn.tokens[turn.messages > 1]]
+
+
+def read_before(tokenizer, asked, reply) -> int:
+    """Tokens of a conversation that are in the cache after its answer, but for the last one."""
+    return len(tokenize(asked, LLAMA2, tokenizer).tokens) + len(reply.tokens) - 1
+
+
 def test_of_the_next_turn_no_more_is_read_than_is_new(sampler, parameters, tokenizer):
     """What was said before is in the cache, token for token as it was generated."""
     first = [conversation(words, f"two turns, {words}") for words in (6, 17)]
@@ -310,12 +323,8 @@ def test_of_the_next_turn_no_more_is_read_than_is_new(sampler, parameters, token
     answers = sampler.generate(second, GREEDY)
     new = 0
     for one, reply, other, answer in zip(first, replies, second, answers, strict=True):
-        asked = tokenize(one, LLAMA2, tokenizer).tokens
-        end = [] if reply.finish_reason == "stop" else [tokenizer.special_id("</s>")]
-        turn = tokenize(other, LLAMA2, tokenizer)
-        prompt = [*asked, *reply.tokens, *end, *turn.tokens[turn.messages > 1]]
-        # Neither the last token of the answer nor that of the prompt.
-        new += len(prompt) - 1 - (len(asked) + len(reply.tokens) - 1)
+        prompt = prompt_that_goes_on(tokenizer, one, reply, other)
+        new += len(prompt) - 1 - read_before(tokenizer, one, reply)
         assert_continues(parameters, prompt, answer)
     assert sampler.read_tokens - before == new
 
@@ -328,6 +337,31 @@ def assert_continues(parameters, prompt, completion):
     real = (np.arange(tokens.shape[1]) < len(whole))[None].astype(np.int32)
     likeliest = np.asarray(full_forward(parameters, tokens, real))[0]
     assert likeliest[len(prompt) - 1 : len(whole) - 1].tolist() == list(completion.tokens)
+
+
+def test_who_is_held_goes_on_before_others_take_the_slots(parameters):
+    few = Sampler(CONFIG, parameters, Bytes(), LLAMA2, compute=COMPUTE, slots=4)
+    # With nothing in common; the longest are answered first, and the other four are held.
+    asked = [
+        Conversation(letter, (Message("user", letter * (40 + index)),))
+        for index, letter in enumerate("abcdefgh")
+    ]
+    replies = few.generate(asked, SamplingSettings(max_new_tokens=8))
+    again = [
+        one.append("assistant", reply.text).append("user", "again")
+        for one, reply in zip(asked, replies, strict=True)
+    ]
+    before = few.read_tokens
+    few.generate(again, SamplingSettings(max_new_tokens=4))
+    pairs = list(zip(asked, replies, strict=True))
+    whole = sum(
+        len(prompt_that_goes_on(Bytes(), *pair, other)) - 1
+        for pair, other in zip(pairs, again, strict=True)
+    )
+    held = sum(read_before(Bytes(), *pair) for pair in pairs[:4])
+    # The slots that the others take begin as every prompt does.
+    template = 4 * len([Bytes.BEGIN, *b"[INST] "])
+    assert few.read_tokens - before == whole - held - template
 
 
 def test_what_prompts_have_in_common_is_read_once(parameters, tokenizer):
