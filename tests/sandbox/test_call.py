@@ -115,7 +115,7 @@ def test_the_cpu_limit_is_of_each_input_and_passes_while_the_program_waits_for_a
     inputs = [(0.3, 0.0), (0.3, 0.8), (0.3, 0.0), (600.0, 0.0)]
     outcomes = runner.call(program, inputs, wall_seconds=60.0, cpu_seconds=0.6).outcomes
     assert [outcome.status for outcome in outcomes] == ["ok", "ok", "ok", "timeout"]
-    assert sum(outcome.cpu_seconds for outcome in outcomes[:3]) >= 0.9
+    assert sum(outcome.cpu_seconds for outcome in outcomes[:3]) > 0.8
 
 
 def test_the_wall_limit_ends_what_the_cpu_limit_does_not(runner):
