@@ -11,16 +11,13 @@ installed. Parameters are random, and no answer ends early.
 """
 
 import gc
-import importlib.util
-import json
-import subprocess
-import sys
 import time
 
 import jax
 import numpy as np
 from absl import flags
 
+from benchmarks.peer import peer_seconds
 from benchmarks.shapes import SHAPES
 from ocijax.conversation import Conversation, Message
 from ocijax.devices import bandwidth, peak_flops
@@ -38,7 +35,6 @@ ROWS = flags.DEFINE_list("rows", ["1", "32"], "Conversations answered together."
 PROMPT = flags.DEFINE_integer("prompt", 128, "Tokens of a prompt.", lower_bound=16)
 NEW = flags.DEFINE_integer("new", 64, "Tokens generated for each.", lower_bound=2)
 TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0)
-STEPS = flags.DEFINE_integer("decode_steps", 16, "Tokens between two looks at stop strings.")
 PEER = flags.DEFINE_bool("peer", True, "Run the peer too.")
 
 TIMES = 3
@@ -113,18 +109,12 @@ def roofline_seconds(model: ModelConfig, dtype: str, rows: int, device_kind: str
     return size * (weights + cached) / speed if speed else None
 
 
-def peer_seconds(rows: int) -> float | None:
-    """Of transformers' ``generate`` with the same shape, or ``None`` where it is absent."""
-    if not PEER.value or not all(map(importlib.util.find_spec, ("torch", "transformers"))):
+def transformers_seconds(rows: int) -> float | None:
+    """Of transformers' ``generate`` with the same shape, or ``None`` where it is not run."""
+    if not PEER.value:
         return None
-    command = [f"--shape={SHAPE.value}", f"--rows={rows}"]
-    command += [f"--prompt={PROMPT.value}", f"--new={NEW.value}"]
-    result = subprocess.run(
-        [sys.executable, "-m", "benchmarks.transformers_sample", *command],
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return json.loads(result.stdout)["seconds"]
+    arguments = [f"--{one.name}={one.value}" for one in (SHAPE, PROMPT, NEW)]
+    return peer_seconds("benchmarks.transformers_sample", f"--rows={rows}", *arguments)
 
 
 def report(
@@ -140,7 +130,6 @@ def report(
         compute=ComputeConfig(dtype),
         slots=rows,
         context=PROMPT.value + NEW.value,
-        decode_steps=STEPS.value,
     )
     whole, first = (seconds(sampler, model, rows, new) for new in (NEW.value, 1))
     step = (whole - first) / (NEW.value - 1)
@@ -170,7 +159,7 @@ def main() -> None:
     """Times everything and prints the table."""
     model = SHAPES[SHAPE.value]
     # Before JAX takes the device's memory.
-    theirs = {rows: peer_seconds(rows) for rows in map(int, ROWS.value)}
+    theirs = {rows: transformers_seconds(rows) for rows in map(int, ROWS.value)}
     device = jax.local_devices()[0]
     dtype = "float32" if device.platform == "cpu" else "bfloat16"
     print(f"{device.device_kind}, shape {SHAPE.value}, {dtype}, ", end="")

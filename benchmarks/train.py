@@ -13,9 +13,6 @@ device. On a GPU ``--kernels=20`` also prints the kernels that hold the most of 
 """
 
 import dataclasses
-import importlib.util
-import json
-import subprocess
 import sys
 import time
 from typing import get_args
@@ -25,6 +22,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks.kernels import kernels_of
+from benchmarks.peer import peer_seconds
 from benchmarks.shapes import SHAPES
 from ocijax.compiler import platform, set_flags
 from ocijax.data.example import Example
@@ -149,19 +147,13 @@ def measure(model: ModelConfig, packed: bool) -> tuple[float, float, float]:
     return float(np.median(seconds[2:])), float(metrics["tokens"]), operations
 
 
-def peer_seconds() -> float | None:
-    """Median seconds of transformers' step at the same shape, or ``None`` where it is absent."""
-    if not PEER.value or not all(map(importlib.util.find_spec, ("torch", "transformers"))):
+def transformers_seconds() -> float | None:
+    """Median of transformers' step at the same shape, or ``None`` where it is not run."""
+    if not PEER.value:
         return None
-    names = ("shape", "layers", "rows", "length", "steps")
-    command = [f"--{name}={flags.FLAGS[name].value}" for name in names]
-    command += [f"--micro_batches={PEER_PARTS.value}", f"--checkpointing={PEER_REMAT.value}"]
-    result = subprocess.run(
-        [sys.executable, "-m", "benchmarks.transformers_train", *command],
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    return json.loads(result.stdout)["seconds"]
+    arguments = [f"--{one.name}={one.value}" for one in (SHAPE, LAYERS, ROWS, LENGTH, STEPS)]
+    arguments += [f"--micro_batches={PEER_PARTS.value}", f"--checkpointing={PEER_REMAT.value}"]
+    return peer_seconds("benchmarks.transformers_train", *arguments)
 
 
 def main() -> None:
@@ -169,7 +161,7 @@ def main() -> None:
     model = SHAPES[SHAPE.value]
     if LAYERS.value:
         model = dataclasses.replace(model, num_hidden_layers=LAYERS.value)
-    theirs = peer_seconds()
+    theirs = transformers_seconds()
     set_flags(platform())  # as training does
     device = jax.devices()[0]
     print(f"{FSDP.value} x {device.device_kind}: benchmarks.train {' '.join(sys.argv[1:])}")
