@@ -70,7 +70,7 @@ def project(
     weight through a transposed copy, at a quarter of the speed. On a TPU it is the other way
     round: it holds transposed copies of all inputs, a fifth of a layer's backward pass.
     """
-    if runs_on_tpu():
+    if product is jnp.matmul and runs_on_tpu():
         return jnp.tensordot(array, weight, inputs)
     size = math.prod(weight.shape[:inputs])
     flat = product(array.reshape(-1, size), weight.reshape(size, -1))
