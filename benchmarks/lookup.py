@@ -26,7 +26,9 @@ from ocijax.tokenizer import load_tokenizer
 
 DATA = flags.DEFINE_string("data", None, "Folder of DebugBench's files.", required=True)
 TOKENIZER = flags.DEFINE_string("tokenizer", None, "Tokenizer file.", required=True)
-DRAFTS = flags.DEFINE_list("drafts", ["3", "5", "7", "10", "15"], "Tokens looked up a forward.")
+DRAFTS = flags.DEFINE_list(
+    "draft_tokens", ["3", "5", "7", "10", "15"], "Tokens looked up a forward."
+)
 
 TOGETHER = 64
 """Conversations, of similar lengths."""
@@ -45,15 +47,17 @@ def conversation(row: dict) -> Conversation:
     )
 
 
-@partial(jax.jit, static_argnames="drafts")
-def forwards(tokens: jax.Array, first: jax.Array, ends: jax.Array, *, drafts: int) -> jax.Array:
+@partial(jax.jit, static_argnames="draft_tokens")
+def forwards(
+    tokens: jax.Array, first: jax.Array, ends: jax.Array, *, draft_tokens: int
+) -> jax.Array:
     """Forwards that generate ``tokens[first:ends]`` of each row, ``[rows]`` int32."""
 
     def step(carry):
         positions, counts = carry
         going = positions + 1 < ends
-        drafted = look_up(tokens, positions, drafts)
-        behind = positions[:, None] + 1 + jnp.arange(drafts)
+        drafted = look_up(tokens, positions, draft_tokens)
+        behind = positions[:, None] + 1 + jnp.arange(draft_tokens)
         said = jnp.take_along_axis(tokens, jnp.minimum(behind, tokens.shape[1] - 1), axis=1)
         right = jnp.cumprod((drafted == said) & (behind < ends[:, None]), axis=1).sum(axis=1)
         new = jnp.minimum(1 + right, ends - 1 - positions)
@@ -64,7 +68,7 @@ def forwards(tokens: jax.Array, first: jax.Array, ends: jax.Array, *, drafts: in
 
 
 def main() -> None:
-    """Prints a line for each number of drafts."""
+    """Prints a line for each number of draft tokens."""
     files = sorted(Path(DATA.value).glob("python3_*.json"))
     if not files:
         raise InputError(f"--data={DATA.value}: holds no python3_*.json")
@@ -74,8 +78,8 @@ def main() -> None:
     told.sort(key=lambda one: len(one.tokens))
     answers = sum(int((one.completion & (one.messages == 3)).sum()) for one in told)
     print(f"{len(told)} repairs of {answers / len(told):.0f} tokens on average")
-    print(f"{'drafts':>6}{'tokens a forward':>18}")
-    for drafts in map(int, DRAFTS.value):
+    print(f"{'draft_tokens':>12}{'tokens a forward':>18}")
+    for draft_tokens in map(int, DRAFTS.value):
         total = 0
         for begin in range(0, len(told), TOGETHER):
             some = told[begin : begin + TOGETHER]
@@ -86,8 +90,8 @@ def main() -> None:
                 tokens[index, : len(one.tokens)] = one.tokens
                 places = np.flatnonzero(one.completion & (one.messages == 3))
                 first[index], ends[index] = places[0], places[-1] + 1
-            total += int(forwards(tokens, first, ends, drafts=drafts).sum())
-        print(f"{drafts:>6}{answers / total:>18.2f}", flush=True)
+            total += int(forwards(tokens, first, ends, draft_tokens=draft_tokens).sum())
+        print(f"{draft_tokens:>12}{answers / total:>18.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class CheckpointGenerator:
       dtype: of the model; by default float32 on a CPU and bfloat16 elsewhere.
       batch_size: most conversations answered at once.
       tensor: devices that share each matrix; the others share the conversations.
-      drafts: tokens that are looked up for each forward, see `ocijax.sample.lookup`.
+      draft_tokens: tokens that are looked up for each forward, see `ocijax.sample.lookup`.
       template: name of the chat template, where it is not to be the checkpoint's own.
       observe: told how many more answers there are.
     """
@@ -56,7 +56,7 @@ class CheckpointGenerator:
         dtype: str = "",
         batch_size: int = 64,
         tensor: int = 1,
-        drafts: int = 0,
+        draft_tokens: int = 0,
         template: str = "",
         observe: Callable[[int], None] = lambda finished: None,
     ):
@@ -64,7 +64,7 @@ class CheckpointGenerator:
         self._dtype = dtype
         self._batch_size = batch_size
         self._tensor = tensor
-        self._drafts = drafts
+        self._draft_tokens = draft_tokens
         self._template = template
         self._observe = observe
         self.shortened = 0
@@ -88,7 +88,7 @@ class CheckpointGenerator:
             compute=ComputeConfig(dtype=dtype),
             mesh=mesh,
             slots=self._batch_size,
-            drafts=self._drafts,
+            draft_tokens=self._draft_tokens,
             observe=self._observe,
         )
         context = model.config.max_position_embeddings
@@ -192,7 +192,7 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             values.dtype,
             values.batch_size,
             values.tensor,
-            values.drafts,
+            values.draft_tokens,
             values.template,
             bar.answered,
         )
@@ -256,7 +256,7 @@ if __name__ == "__main__":
     flags.DEFINE_multi_string("stop", [], "Text that ends an answer; may be repeated.")
     flags.DEFINE_integer("batch_size", 64, "Most answers written at once.", lower_bound=1)
     flags.DEFINE_integer("tensor", 1, "Devices that share each matrix.", lower_bound=1)
-    flags.DEFINE_integer("drafts", 0, "Tokens looked up in the conversation a forward.", 0)
+    flags.DEFINE_integer("draft_tokens", 0, "Tokens looked up in the conversation a forward.", 0)
     flags.DEFINE_enum("dtype", "", ["", "float32", "bfloat16"], "Of the model; by the device.")
     flags.DEFINE_list("packages", ["numpy"], "Installed packages that programs may import.")
     flags.DEFINE_enum("isolation", "namespaces", list(LEVELS), describe_levels())

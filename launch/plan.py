@@ -4,7 +4,7 @@
     python -m launch.plan --config=configs/deepseek_coder_1_3b.py --topology=v5e:2x2 --sampler
 
 For a TPU (v5e:8x8, v5p:4x4x4, v6e:4x4, tpu7x:4x4x4: chips along each axis; v5e:8x8:2: two slices)
-libtpu compiles the real training step, or with --sampler those that answer; so does this machine
+libtpu compiles the real training step, or with --sampler prefill and decode; so does this machine
 for its own devices (no --topology, or h200:1 where it has one). For GPUs elsewhere (h100:8, h200:8)
 the figures are an estimate. Neither data nor tokenizer is read. The exit status is 0 where it fits,
 2 where it does not and 1 where the input is wrong.
@@ -65,7 +65,7 @@ def sampling_table(plan: SamplingPlan) -> str:
             *_heading(plan),
             f"{plan.rows} conversations of {plan.context:,} tokens at once",
             "",
-            *_memory(plan, {"keys and values": plan.cache}, "reading and decoding"),
+            *_memory(plan, {"keys and values": plan.cache}, "prefill and decode"),
             *_collectives(plan, "a token"),
             "",
             f"{'context':>10}  {'fit at once':>16}",

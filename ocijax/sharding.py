@@ -7,6 +7,7 @@ except for the axes of `REPLICABLE`, which every device along that mesh axis the
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 from jax.experimental import mesh_utils
@@ -202,4 +203,12 @@ def _spec_over(mesh_axes: set[str], axes: tuple[str, ...], shape: tuple[int, ...
             None if axis in REPLICABLE and size % axis_size(mesh, axis) else entry
             for axis, size, entry in entries
         )
+    )
+
+
+def bytes_on_a_device(tree: Any) -> int:
+    """Bytes that each device holds of arrays, abstract ones too, padding not counted."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
     )

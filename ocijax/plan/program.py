@@ -1,9 +1,7 @@
 """What a program takes of each device and moves between them, as its compiler says."""
 
-import math
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 
@@ -79,11 +77,3 @@ def compile_program(lowered: jax.stages.Lowered, arguments: int) -> CompiledProg
         reported_peak=sizes.peak_memory_in_bytes,
     )
     return CompiledProgram(memory, read_collectives(compiled.as_text()))
-
-
-def bytes_on_a_device(tree: Any) -> int:
-    """Bytes that each device holds of abstract arrays with shardings, padding not counted."""
-    return sum(
-        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-        for leaf in jax.tree.leaves(tree)
-    )

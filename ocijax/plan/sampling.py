@@ -11,14 +11,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ocijax.devices import memory_limit
 from ocijax.model.parameters import LAYERS, parameter_table, table_shardings
 from ocijax.plan.plan import Plan
-from ocijax.plan.program import Memory, bytes_on_a_device, compile_program
+from ocijax.plan.program import Memory, compile_program
 from ocijax.plan.topology import AbsentGpu, Devices
 from ocijax.plan.training import Observe
-from ocijax.sample.cache import Cache, LayerCache, cache_shape, cache_sharding
+from ocijax.sample.cache import Cache, abstract_cache
 from ocijax.sample.decode_attention import choose_decode_kernel
-from ocijax.sample.decoding import DTYPES, Rows, decode, read
-from ocijax.sample.sampler import LONGEST_PIECE, PIECES
-from ocijax.sharding import axis_size, make_mesh
+from ocijax.sample.decoding import DTYPES, Rows, decode, prefill
+from ocijax.sample.engine import CHUNK_ROWS, LONGEST_CHUNK
+from ocijax.sharding import axis_size, bytes_on_a_device, make_mesh
 from ocijax.train.config import Recipe
 
 _STEPS = 16
@@ -52,7 +52,7 @@ def plan_sampling(
     context: int,
     observe: Observe = lambda doing: None,
 ) -> SamplingPlan:
-    """Compiles reading and decoding of a recipe's model, or estimates them where nothing can.
+    """Compiles prefill and decode of a recipe's model, or estimates them where nothing can.
 
     Of a plan's collectives, those are meant that decode a token of each conversation.
 
@@ -77,9 +77,9 @@ def plan_sampling(
         def numbers(dtype: jnp.dtype, *shape: int) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(shape, dtype, sharding=everywhere)
 
-        count, length = min(PIECES, rows), min(LONGEST_PIECE, context)
-        observe(f"reading {count} pieces of {length:,} tokens")
-        lowered = read.lower(
+        count, length = min(CHUNK_ROWS, rows), min(LONGEST_CHUNK, context)
+        observe(f"prefill of {count} x {length:,} tokens")
+        lowered = prefill.lower(
             parameters,
             cache=cache,
             tokens=numbers(jnp.int32, count, length),
@@ -89,7 +89,7 @@ def plan_sampling(
             **static,
         )
         reading = compile_program(lowered, weights + cached).memory
-        # The head stays where it is, although nothing reads it.
+        # The head stays where it is, although prefill does not read it.
         reading = replace(reading, arguments=max(reading.arguments, weights + cached))
         observe(f"decode with {rows} x {context:,} tokens in the cache")
         lowered = decode.lower(
@@ -146,9 +146,7 @@ def _abstract(
             shape, sharding = shape[1:], NamedSharding(mesh, PartitionSpec(*sharding.spec[1:]))
         array = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
         parameters[path] = (array,) * layers if path.startswith(LAYERS) else array
-    shape = cache_shape(model, rows, context)
-    array = jax.ShapeDtypeStruct(shape, dtype, sharding=cache_sharding(mesh, shape))
-    return parameters, (LayerCache(array, array),) * layers
+    return parameters, abstract_cache(model, recipe.compute.dtype, mesh, rows, context)
 
 
 def _contexts(longest: int) -> list[int]:

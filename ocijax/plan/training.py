@@ -17,9 +17,9 @@ from ocijax.errors import InputError
 from ocijax.model.remat import Remat
 from ocijax.plan.estimate import estimate_training
 from ocijax.plan.plan import Plan
-from ocijax.plan.program import bytes_on_a_device, compile_program
+from ocijax.plan.program import compile_program
 from ocijax.plan.topology import AbsentGpu, Devices
-from ocijax.sharding import make_mesh
+from ocijax.sharding import bytes_on_a_device, make_mesh
 from ocijax.train.config import Recipe
 from ocijax.train.flops import training_flops
 from ocijax.train.loss import Batch

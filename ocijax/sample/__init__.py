@@ -1,1 +1,1 @@
-"""Answering conversations: reading, decoding and the cache between them."""
+"""Answering conversations: prefill, decode and the cache between them."""

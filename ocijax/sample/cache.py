@@ -4,7 +4,6 @@ Each layer has arrays of its own, so that a step updates them in place and copie
 place in its slot is its position.
 """
 
-import math
 from functools import partial
 from typing import NamedTuple
 
@@ -30,34 +29,18 @@ Cache = tuple[LayerCache, ...]
 """One for each layer."""
 
 
-def cache_shape(config: ModelConfig, slots: int, places: int) -> tuple[int, int, int, int]:
-    """The shape of a layer's keys, and of its values."""
-    return slots, config.num_key_value_heads, places, config.head_dim
-
-
-def cache_sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
-    """Slots over the batch axes, heads over ``tensor`` where it divides them."""
-    return named_sharding(mesh, ("batch", "key_value_heads", "length", "head_dim"), shape)
-
-
-def cache_bytes(config: ModelConfig, dtype: str, mesh: Mesh, slots: int, places: int) -> int:
-    """Bytes of a cache on one device."""
-    shape = cache_shape(config, slots, places)
-    part = math.prod(cache_sharding(mesh, shape).shard_shape(shape))
-    return 2 * config.num_hidden_layers * part * jnp.dtype(dtype).itemsize
+def abstract_cache(config: ModelConfig, dtype: str, mesh: Mesh, slots: int, places: int) -> Cache:
+    """Shapes, dtypes and shardings of a cache, as `jax.ShapeDtypeStruct` leaves."""
+    shape = slots, config.num_key_value_heads, places, config.head_dim
+    array = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=_sharding(mesh, shape))
+    return (LayerCache(array, array),) * config.num_hidden_layers
 
 
 @partial(jax.jit, static_argnames=("config", "dtype", "mesh", "slots", "places"))
 def empty_cache(config: ModelConfig, dtype: str, mesh: Mesh, slots: int, places: int) -> Cache:
     """A cache in which nothing was read yet."""
-    shape = cache_shape(config, slots, places)
-    return pin(
-        tuple(
-            LayerCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
-            for _ in range(config.num_hidden_layers)
-        ),
-        mesh,
-    )
+    abstract = abstract_cache(config, dtype, mesh, slots, places)
+    return pin(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), abstract), mesh)
 
 
 @partial(jax.jit, static_argnames=("mesh", "places"))
@@ -86,5 +69,10 @@ def copy_slot(
 
 def pin(cache: Cache, mesh: Mesh) -> Cache:
     """The cache, sharded as it is to be."""
-    sharding = cache_sharding(mesh, cache[0].keys.shape)
+    sharding = _sharding(mesh, cache[0].keys.shape)
     return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), cache)
+
+
+def _sharding(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
+    """Slots over the batch axes, heads over ``tensor`` where it divides them."""
+    return named_sharding(mesh, ("batch", "key_value_heads", "length", "head_dim"), shape)

@@ -1,4 +1,4 @@
-"""A jitted function whose programs are compiled once, before they are needed or when they are."""
+"""A jitted function that is compiled once for what is alike, when it is needed or before."""
 
 import threading
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from typing import Any
 
 import jax
 
+# As with jitted functions, what one has compiled serves all that are alike.
 _compiled: dict[Any, Future] = {}
 _lock = threading.Lock()
-# As with jitted functions, what one has compiled serves all that are alike.
 
 
-class Program:
+class CompiledFunction:
     """Calls a jitted function, by a program for each shape of its arrays and each choice.
 
     Unlike a jitted function it can be compiled for shapes that are still to come, by several
@@ -20,17 +20,17 @@ class Program:
 
     Example::
 
-      add = Program(jax.jit(lambda one, other, *, twice: ...), one)
+      add = CompiledFunction(jax.jit(lambda one, other, *, twice: ...), one)
       add.compile(jax.ShapeDtypeStruct((3,), "float32"), twice=True)
       add(other, twice=True)                                          # compiles nothing
 
     Args:
-      function: jitted; its first argument is ``first``.
-      first: as good as constant.
+      function: jitted.
+      first: its first arguments, those that are always the same.
       static: static arguments that are always the same.
     """
 
-    def __init__(self, function: Callable, first: Any, **static: Any):
+    def __init__(self, function: Callable, *first: Any, **static: Any):
         self._function = function
         self._first = first
         self._static = static
@@ -43,7 +43,7 @@ class Program:
 
     def __call__(self, *arguments: Any, **choices: Any) -> Any:
         """Runs it on arrays, with static arguments by name."""
-        return self.compile(*arguments, **choices)(self._first, *arguments)
+        return self.compile(*arguments, **choices)(*self._first, *arguments)
 
     def compile(self, *arguments: Any, **choices: Any) -> jax.stages.Compiled:
         """The program for arrays, or `jax.ShapeDtypeStruct`s, like these."""
@@ -53,7 +53,7 @@ class Program:
             self._programs[key] = future = _compiled.setdefault(key, Future())
         if not begun:
             try:
-                lowered = self._function.lower(self._first, *arguments, **self._static, **choices)
+                lowered = self._function.lower(*self._first, *arguments, **self._static, **choices)
                 future.set_result(lowered.compile())
             except BaseException as error:
                 with _lock:
@@ -65,9 +65,5 @@ class Program:
 def _shapes(tree: Any) -> tuple[Any, ...]:
     """What arrays must have in common to be given to one program."""
     leaves, structure = jax.tree.flatten(tree)
-    return structure, *((leaf.shape, leaf.dtype, _sharding(leaf)) for leaf in leaves)
-
-
-def _sharding(leaf: Any) -> jax.sharding.Sharding | None:
-    """``None`` for arrays of the host, which may go anywhere."""
-    return getattr(leaf, "sharding", None)
+    # Arrays of the host have no sharding: they may go anywhere.
+    return structure, *((one.shape, one.dtype, getattr(one, "sharding", None)) for one in leaves)

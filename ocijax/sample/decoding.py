@@ -1,6 +1,6 @@
-"""Reading prompts and generating tokens over a key-value cache, jitted.
+"""Prefill and decode over a key-value cache, jitted.
 
-`read` fills places of a slot with what stands there in a conversation, up to its last token but
+`prefill` fills places of a slot with what stands there in a conversation, up to its last token but
 one; `decode` goes on from the last token, which it reads itself. Where each answer stands is on the
 device as well (`Rows`), so that the host need not see the tokens of one call to begin the next.
 """
@@ -56,26 +56,31 @@ DTYPES = Rows(*["int32"] * 4, "uint32", "int32", "float32", "float32", "int32")
 """Of each field."""
 
 
-@partial(jax.jit, donate_argnums=0)
-def seat(rows: Rows, slots: jax.Array, new: Rows) -> Rows:
+@partial(jax.jit, static_argnames="mesh", donate_argnums=0)
+def set_rows(rows: Rows, slots: jax.Array, new: Rows, *, mesh: Mesh) -> Rows:
     """The rows with new ones in some slots.
 
     Args:
       rows: where answers stand; donated.
       slots: ``[any]`` int32; those that there are not are passed over.
       new: as many rows.
+      mesh: where they are, whole on each device.
     """
-    return jax.tree.map(lambda old, field: old.at[slots].set(field, mode="drop"), rows, new)
+
+    def placed(old: jax.Array, field: jax.Array) -> jax.Array:
+        return _everywhere(old.at[slots].set(field, mode="drop"), mesh)
+
+    return jax.tree.map(placed, rows, new)
 
 
-@partial(jax.jit, donate_argnums=0)
-def seat_history(history: jax.Array, slot: jax.Array, tokens: jax.Array) -> jax.Array:
-    """The history with the tokens ``[places]`` of one slot's conversation; donated."""
-    return history.at[slot].set(tokens)
+@partial(jax.jit, static_argnames="mesh", donate_argnums=0)
+def set_history(history: jax.Array, slot: jax.Array, tokens: jax.Array, *, mesh: Mesh) -> jax.Array:
+    """The history of `decode` with the tokens ``[places]`` int32 of one slot's conversation."""
+    return _everywhere(history.at[slot].set(tokens), mesh)
 
 
 @partial(jax.jit, static_argnames=("config", "compute", "mesh", "window"), donate_argnames="cache")
-def read(
+def prefill(
     parameters: Parameters,
     cache: Cache,
     tokens: jax.Array,
@@ -87,7 +92,7 @@ def read(
     mesh: Mesh,
     window: int,
 ) -> Cache:
-    """Reads a piece of some conversations into their slots.
+    """Reads a chunk of some conversations into their slots.
 
     Args:
       parameters: of the model, see `ocijax.model.decoder.unstack`.
@@ -124,7 +129,7 @@ def read(
 
 @partial(
     jax.jit,
-    static_argnames=("config", "compute", "mesh", "steps", "window", "kernel", "drafts"),
+    static_argnames=("config", "compute", "mesh", "steps", "window", "kernel", "draft_tokens"),
     donate_argnames=("cache", "rows", "history"),
 )
 def decode(
@@ -140,21 +145,21 @@ def decode(
     steps: int,
     window: int,
     kernel: DecodeKernel,
-    drafts: int = 0,
+    draft_tokens: int = 0,
 ) -> tuple[Cache, Rows, jax.Array, jax.Array, jax.Array]:
     """Generates more tokens of every answer, in up to ``steps`` forwards.
 
-    With ``drafts`` each forward also reads what followed where the conversation said the same
+    With ``draft_tokens`` each forward also reads what followed where the conversation said the same
     before (see `ocijax.sample.lookup`), and takes of it what it would have generated itself: the
     answer is the same, token for token, but for how numbers are rounded in products of more rows.
 
     Args:
       parameters: of the model, see `ocijax.model.decoder.unstack`.
-      cache: in which all before the last token of every answer was read; it has ``drafts`` places
-        beside those that answers fill; donated.
+      cache: in which all before the last token of every answer was read; it has ``draft_tokens``
+        places beside those that answers fill; donated.
       rows: where the answers stand; donated.
       history: ``[slots, places]`` int32, the tokens of each conversation by their positions, or
-        ``[slots, 0]`` where drafts are never looked up; donated.
+        ``[slots, 0]`` where none are ever looked up; donated.
       stop_ids: ``[stops]`` int32, tokens that end an answer.
       config: the model's shape.
       compute: how its forward runs; ``fp8`` does not count.
@@ -162,22 +167,22 @@ def decode(
       steps: most forwards; ends earlier where all answers have ended.
       window: places of a slot, from the first, that may be looked at: more than any answer fills.
       kernel: for attention of one token, see `ocijax.sample.decode_attention`.
-      drafts: tokens that are looked up for each forward.
+      draft_tokens: tokens that are looked up for each forward.
 
     Returns:
-      The cache, the rows, the history; the tokens, ``[slots, steps * (1 + drafts)]`` int32 with -1
-      behind them; and in how many forwards they were generated, ``[slots]`` int32.
+      The cache, the rows, the history; the tokens, ``[slots, steps * (1 + draft_tokens)]`` int32
+      with -1 behind them; and in how many forwards they were generated, ``[slots]`` int32.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         decoder = Decoder(config, _without_fp8(compute), parameters)
-        width = 1 + drafts
+        width = 1 + draft_tokens
         rest = cache[0].keys.shape[2] - width
 
         def one_step(carry):
             step, cache, rows, history, (generated, filled, forwards) = carry
             going = rows.counts < rows.limits
-            drafted = look_up(history, rows.positions, drafts)
-            read = jnp.concatenate([rows.tokens[:, None], jnp.maximum(drafted, 0)], axis=1)
+            drafted = look_up(history, rows.positions, draft_tokens)
+            chunk = jnp.concatenate([rows.tokens[:, None], jnp.maximum(drafted, 0)], axis=1)
             positions = rows.positions[:, None] + jnp.arange(width, dtype=jnp.int32)
             # What a row at rest has read stays as it is: its conversation may go on.
             places = jnp.where(going, rows.positions, rest)
@@ -196,12 +201,12 @@ def decode(
                 )
                 return context, (*others, LayerCache(keys, values))
 
-            hidden, cache = decoder.run_layers(read, positions, attend, cache)
+            hidden, cache = decoder.run_layers(chunk, positions, attend, cache)
             tokens = _choose(decoder, hidden, rows)
             # A draft stands as far as it is what is chosen after what stands before it.
             right = jnp.cumprod(drafted == tokens[:, :-1], axis=1).sum(axis=1)
             ends = (tokens[:, :, None] == stop_ids).any(-1)
-            before_end = jnp.where(ends.any(axis=1), ends.argmax(axis=1), drafts)
+            before_end = jnp.where(ends.any(axis=1), ends.argmax(axis=1), draft_tokens)
             new = 1 + jnp.minimum(right, before_end)
             new = jnp.where(going, jnp.minimum(new, rows.limits - rows.counts), 0)
             last = jnp.take_along_axis(tokens, jnp.maximum(new - 1, 0)[:, None], axis=1)[:, 0]
@@ -230,11 +235,15 @@ def decode(
         zeros = jnp.zeros(slots, jnp.int32)
         carry = (0, cache, rows, history, (none, zeros, zeros))
         _, cache, *others = jax.lax.while_loop(unfinished, one_step, carry)
-        everywhere = NamedSharding(mesh, PartitionSpec())
         rows, history, (generated, _, forwards) = jax.tree.map(
-            lambda array: jax.lax.with_sharding_constraint(array, everywhere), others
+            lambda array: _everywhere(array, mesh), others
         )
         return cache, rows, history, generated, forwards
+
+
+def _everywhere(array: jax.Array, mesh: Mesh) -> jax.Array:
+    """Whole on every device, so that the host of each can read it."""
+    return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, PartitionSpec()))
 
 
 def _without_fp8(compute: ComputeConfig) -> ComputeConfig:
@@ -267,7 +276,7 @@ def _causal_attention(
     positions: jax.Array | None,
     window: int | None,
 ) -> jax.Array:
-    """Attention of pieces of prompts to what stands before them, ``key`` from the first place on.
+    """Attention of chunks of prompts to what stands before them, ``key`` from the first place on.
 
     ``positions`` ``[rows, length]`` are those of the queries; ``None`` for those of the keys.
     """

@@ -14,12 +14,6 @@ _LONGEST = 4
 _SHORTEST = 2
 """Fewer in common are no reason to expect more."""
 
-_TRIAL_EVERY = 24
-"""Calls of which one is made the other way: what is lost if it is slower is a few percent."""
-
-_WEIGHT = 0.3
-"""Of the latest call in the mean."""
-
 
 def look_up(history: jax.Array, positions: jax.Array, count: int) -> jax.Array:
     """The tokens that followed where the last ones stood before, of such places the latest.
@@ -50,35 +44,3 @@ def look_up(history: jax.Array, positions: jax.Array, count: int) -> jax.Array:
         return jnp.where(rank[best] >= 0, row[follow], -1)
 
     return jax.vmap(of_row)(history, positions)
-
-
-class Pace:
-    """Whether drafts are worth reading, by how fast answers came with them and without.
-
-    Both are tried again and again, since conversations change.
-
-    Args:
-      drafts: tokens that may be looked up for each forward.
-    """
-
-    def __init__(self, drafts: int):
-        self._drafts = drafts
-        self._speeds: dict[int, float] = {}
-        self._calls = 0
-
-    def choose(self) -> int:
-        """How many tokens to look up for each forward of the next call."""
-        if not self._drafts:
-            return 0
-        self._calls += 1
-        untried = [count for count in (self._drafts, 0) if count not in self._speeds]
-        if untried:
-            return untried[0]
-        best = max(self._speeds, key=self._speeds.__getitem__)
-        return self._drafts - best if self._calls % _TRIAL_EVERY == 0 else best
-
-    def note(self, drafts: int, tokens: float, seconds: float) -> None:
-        """What a call gave: tokens a conversation, in how many seconds."""
-        speed = tokens / max(seconds, 1e-6)
-        known = self._speeds.get(drafts, speed)
-        self._speeds[drafts] = known + _WEIGHT * (speed - known)

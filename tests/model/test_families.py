@@ -17,7 +17,7 @@ from ocijax.hugging_face.config import read_config
 from ocijax.model.decoder import ComputeConfig, Decoder, unstack
 from ocijax.model.parameters import from_hugging_face, parameter_table, to_hugging_face
 from ocijax.sample.cache import empty_cache
-from ocijax.sample.decoding import DTYPES, Rows, decode, read
+from ocijax.sample.decoding import DTYPES, Rows, decode, prefill
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.loss import batch_loss, with_targets
 from tests.golden.families import (
@@ -142,7 +142,7 @@ def greedy_tokens(variant: str):
     places = PROMPT + NEW_TOKENS
     cache = empty_cache(config, COMPUTE.dtype, mesh, count, places)
     slots, history = np.arange(count, dtype=np.int32), np.zeros((count, 0), np.int32)
-    cache = read(weights, cache, prompts, slots, np.zeros_like(slots), window=0, **static)
+    cache = prefill(weights, cache, prompts, slots, np.zeros_like(slots), window=0, **static)
     choices = {"steps": NEW_TOKENS, "window": places, "kernel": "masked", **static}
     no_stop = np.full(1, -1, np.int32)
     return decode(weights, cache, rows, history, no_stop, **choices)[3]

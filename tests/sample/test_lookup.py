@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from ocijax.conversation import Conversation, Message
-from ocijax.sample.lookup import Pace, look_up
+from ocijax.sample.lookup import look_up
+from ocijax.sample.pace import Pace
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.template import LLAMA2
@@ -17,7 +18,7 @@ RAGGED = [conversation(words) for words in (1, 2, 5, 9, 14, 3, 20, 7, 11, 30, 4)
 @pytest.fixture
 def always(monkeypatch):
     """Has drafts read in every forward."""
-    monkeypatch.setattr(Pace, "choose", lambda pace: pace._drafts)
+    monkeypatch.setattr(Pace, "choose", lambda pace: pace._draft_tokens)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,9 @@ def test_what_followed_where_the_same_was_said_is_expected_again(said, draft):
 )
 def test_answers_are_the_same_with_drafts_and_without(always, parameters, tokenizer, settings):
     plain = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
-    drafting = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, drafts=5)
+    drafting = Sampler(
+        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, draft_tokens=5
+    )
     assert drafting.generate(RAGGED, settings) == plain.generate(RAGGED, settings)
     assert plain.forwards >= plain.generated_tokens
     if not settings.temperature:  # greedy answers of such a model go in circles
@@ -65,7 +68,7 @@ def test_an_answer_ends_where_it_ends_without(always, stop, limit):
     letters = "".join(dict.fromkeys(text))
     said = [Conversation("said", (Message("user", f"Say {letters} to me"),))]
     plain = Sampler(CONFIG, writer(letters), Bytes(), LLAMA2, **model)
-    drafting = Sampler(CONFIG, writer(letters), Bytes(), LLAMA2, **model, drafts=5)
+    drafting = Sampler(CONFIG, writer(letters), Bytes(), LLAMA2, **model, draft_tokens=5)
     assert drafting.generate(said, settings) == plain.generate(said, settings)
     assert drafting.forwards < 0.6 * drafting.generated_tokens
 
@@ -73,7 +76,7 @@ def test_an_answer_ends_where_it_ends_without(always, stop, limit):
 def test_a_slot_holds_as_much_with_drafts(always, parameters, tokenizer):
     whole = SamplingSettings(max_new_tokens=10_000)
     [completion] = Sampler(
-        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, drafts=5
+        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, draft_tokens=5
     ).generate([conversation(1)], whole)
     [plain] = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4).generate(
         [conversation(1)], whole
@@ -84,12 +87,12 @@ def test_a_slot_holds_as_much_with_drafts(always, parameters, tokenizer):
 def test_drafts_are_read_as_long_as_answers_come_faster_so():
     pace = Pace(5)
     for _ in range(8):
-        drafts = pace.choose()
-        pace.note(drafts, tokens=3.0 if drafts else 1.0, seconds=1.5 if drafts else 1.0)
+        count = pace.choose()
+        pace.note(count, tokens=3.0 if count else 1.0, seconds=1.5 if count else 1.0)
     assert pace.choose() == 5
     for _ in range(40):
-        drafts = pace.choose()
-        pace.note(drafts, tokens=1.0, seconds=1.5 if drafts else 1.0)
+        count = pace.choose()
+        pace.note(count, tokens=1.0, seconds=1.5 if count else 1.0)
     chosen = [pace.choose() for _ in range(100)]
     assert chosen.count(0) >= 95
     assert chosen.count(5) >= 1
@@ -98,7 +101,9 @@ def test_drafts_are_read_as_long_as_answers_come_faster_so():
 
 def test_a_turn_that_goes_on_looks_up_what_was_said_in_the_turns_before(always, parameters):
     letters = "abcdefgh"
-    drafting = Sampler(CONFIG, writer(letters), Bytes(), LLAMA2, compute=COMPUTE, slots=4, drafts=5)
+    drafting = Sampler(
+        CONFIG, writer(letters), Bytes(), LLAMA2, compute=COMPUTE, slots=4, draft_tokens=5
+    )
     first = Conversation("turns", (Message("user", "go"),))
     [reply] = drafting.generate([first], SamplingSettings(20))
     before = drafting.forwards
@@ -119,5 +124,5 @@ def test_five_hundred_answers_are_the_same(always, parameters, tokenizer):
         asked.append(Conversation(f"random {index}", (Message("user", content),)))
     settings = SamplingSettings(max_new_tokens=64)
     plain = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE)
-    drafting = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, drafts=5)
+    drafting = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, draft_tokens=5)
     assert drafting.generate(asked, settings) == plain.generate(asked, settings)

@@ -12,10 +12,10 @@ import pytest
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
 from ocijax.model.decoder import ComputeConfig, Decoder, unstack
-from ocijax.sample import decoding
+from ocijax.sample import decoding, engine
 from ocijax.sample import sampler as sampler_module
 from ocijax.sample.cache import empty_cache, grow
-from ocijax.sample.decoding import DTYPES, Rows, decode, read
+from ocijax.sample.decoding import DTYPES, Rows, decode, prefill
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.sharding import MeshConfig, make_mesh
@@ -91,12 +91,12 @@ def test_so_it_is_where_rows_end_at_different_times(parameters, tokenizer):
 @pytest.mark.parametrize("window", [None, 40])
 def test_a_long_prompt_is_read_in_blocks_of_queries(monkeypatch, parameters, tokenizer, window):
     monkeypatch.setattr(decoding, "_QUERY_BLOCK", 64)
-    read.clear_cache()
+    prefill.clear_cache()
     config = dataclasses.replace(CONFIG, sliding_window=window)
     sampler = Sampler(config, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=1)
     asked = [conversation(30)]
     completions = sampler.generate(asked, SamplingSettings(max_new_tokens=8))
-    read.clear_cache()
+    prefill.clear_cache()
     assert_greedy(parameters, tokenizer, asked, completions, config)
 
 
@@ -214,7 +214,7 @@ def test_more_slots_than_memory_holds_are_refused_with_how_many_fit(
     weights = sum(array.nbytes for array in parameters.values())
     a_slot = 2 * CONFIG.num_hidden_layers * CONFIG.num_key_value_heads * CONFIG.head_dim * 4 * 128
     limit = weights + 5 * a_slot
-    monkeypatch.setattr(sampler_module, "memory_limit", lambda device: limit)
+    monkeypatch.setattr(engine, "memory_limit", lambda device: limit)
     with pytest.raises(InputError, match=r"8 conversations at once, of 128 tokens each, .*: 5 fit"):
         Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, context=127)
     growing = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
@@ -224,7 +224,7 @@ def test_more_slots_than_memory_holds_are_refused_with_how_many_fit(
 
 def test_nothing_is_compiled_once_all_is_compiled_ahead(parameters, tokenizer):
     ahead = Sampler(
-        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, context=120, drafts=5
+        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, context=120, draft_tokens=5
     )
     ahead.compile_ahead()
     compiled = ahead.programs, grow._cache_size()
@@ -319,14 +319,14 @@ def test_of_the_next_turn_no_more_is_read_than_is_new(sampler, parameters, token
         one.append("assistant", reply.text).append("user", "again")
         for one, reply in zip(first, replies, strict=True)
     ]
-    before = sampler.read_tokens
+    before = sampler.prefilled_tokens
     answers = sampler.generate(second, GREEDY)
     new = 0
     for one, reply, other, answer in zip(first, replies, second, answers, strict=True):
         prompt = prompt_that_goes_on(tokenizer, one, reply, other)
         new += len(prompt) - 1 - read_before(tokenizer, one, reply)
         assert_continues(parameters, prompt, answer)
-    assert sampler.read_tokens - before == new
+    assert sampler.prefilled_tokens - before == new
 
 
 def assert_continues(parameters, prompt, completion):
@@ -351,7 +351,7 @@ def test_who_is_held_goes_on_before_others_take_the_slots(parameters):
         one.append("assistant", reply.text).append("user", "again")
         for one, reply in zip(asked, replies, strict=True)
     ]
-    before = few.read_tokens
+    before = few.prefilled_tokens
     few.generate(again, SamplingSettings(max_new_tokens=4))
     pairs = list(zip(asked, replies, strict=True))
     whole = sum(
@@ -361,24 +361,24 @@ def test_who_is_held_goes_on_before_others_take_the_slots(parameters):
     held = sum(read_before(Bytes(), *pair) for pair in pairs[:4])
     # The slots that the others take begin as every prompt does.
     template = 4 * len([Bytes.BEGIN, *b"[INST] "])
-    assert few.read_tokens - before == whole - held - template
+    assert few.prefilled_tokens - before == whole - held - template
 
 
 def test_what_prompts_have_in_common_is_read_once(parameters, tokenizer):
     fresh = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
     same = [conversation(20, f"sample {index}") for index in range(6)]
     drawn = fresh.generate(same, DRAWN)
-    assert fresh.read_tokens == len(tokenize(same[0], LLAMA2, tokenizer).tokens) - 1
+    assert fresh.prefilled_tokens == len(tokenize(same[0], LLAMA2, tokenizer).tokens) - 1
     apart = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=1)
     assert apart.generate(same, DRAWN) == drawn
 
 
-def test_a_prompt_is_read_in_pieces_beside_answers(monkeypatch, parameters, tokenizer):
-    monkeypatch.setattr(sampler_module, "LONGEST_PIECE", 64)
-    monkeypatch.setattr(sampler_module, "_READ_TOKENS", 1)
-    pieces = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
+def test_a_prompt_that_is_read_in_chunks_is_answered_the_same(monkeypatch, parameters, tokenizer):
+    monkeypatch.setattr(engine, "LONGEST_CHUNK", 64)
+    monkeypatch.setattr(sampler_module, "_PREFILL_TOKENS", 1)
+    chunks = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
     asked = [conversation(words) for words in (1, 38, 2, 30, 37, 4)]
-    completions = pieces.generate(asked, GREEDY)
+    completions = chunks.generate(asked, GREEDY)
     assert_greedy(parameters, tokenizer, asked, completions)
 
 

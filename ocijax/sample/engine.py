@@ -1,0 +1,283 @@
+"""The devices' side of sampling: weights, cache and rows, and the programs that work on them.
+
+Programs are for few shapes, to which lengths are rounded up. Nothing here waits for a device.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ocijax.devices import GIBIBYTE, memory_limit
+from ocijax.errors import InputError
+from ocijax.model.config import ModelConfig
+from ocijax.model.decoder import ComputeConfig, unstack
+from ocijax.model.parameters import Parameters
+from ocijax.sample.cache import abstract_cache, copy_slot, empty_cache, grow
+from ocijax.sample.compiled_function import CompiledFunction
+from ocijax.sample.decode_attention import choose_decode_kernel
+from ocijax.sample.decoding import DTYPES, Rows, decode, prefill, set_history, set_rows
+from ocijax.sharding import axis_size, bytes_on_a_device
+
+_SHORTEST = 64
+"""Tokens to which shorter lengths are rounded up."""
+LONGEST_CHUNK = 512
+"""Tokens of a prompt that are read at once, beside the answers that are generated."""
+CHUNK_ROWS = 8
+"""Prompts of which a chunk is read at once where several wait; otherwise one."""
+
+AT_REST = Rows(*[0] * len(DTYPES))
+"""A row that generates nothing."""
+
+
+class Chunk(NamedTuple):
+    """What is read at once of a prompt.
+
+    Attributes:
+      start: position of its first token.
+      length: its tokens.
+      window: places of the slot that it looks at, from the first; 0: its own tokens alone.
+    """
+
+    start: int
+    length: int
+    window: int
+
+
+class Engine:
+    """Slots of a cache, each with a row that says how its answer goes on.
+
+    Args:
+      config: the model's shape.
+      parameters: on the mesh, see `ocijax.model.parameters.parameter_table`.
+      compute: how the forward runs.
+      mesh: where the parameters are.
+      slots: how many; rounded up to as many on each device along the batch axes.
+      context: most tokens of a slot.
+      steps: forwards of a call of `decode`.
+      draft_tokens: most that are looked up for each forward; 0: never any.
+      stop_id: the token that ends an answer.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        parameters: Parameters,
+        compute: ComputeConfig,
+        mesh: Mesh,
+        *,
+        slots: int,
+        context: int,
+        steps: int,
+        draft_tokens: int,
+        stop_id: int,
+    ):
+        parts = axis_size(mesh, "batch")
+        self.slots = -(-slots // parts) * parts
+        self._context = context
+        self._draft_tokens = draft_tokens
+        self._stop_ids = np.array([stop_id], np.int32)
+        self._shape = config, compute.dtype, mesh, self.slots
+        self._mesh = mesh
+        # Cast once, not at every call; arrays of that dtype are not copied.
+        cast = {path: array.astype(compute.dtype) for path, array in parameters.items()}
+        weights = unstack(cast)
+        self._free = memory_limit(mesh.local_devices[0]) - bytes_on_a_device(weights)
+        self._kernel = choose_decode_kernel(config, compute.dtype, mesh.devices.flat[0])
+        static = {"config": config, "compute": compute, "mesh": mesh}
+        self._prefill = CompiledFunction(prefill, weights, **static)
+        self._decode = CompiledFunction(decode, weights, steps=steps, kernel=self._kernel, **static)
+        self._copy = CompiledFunction(copy_slot, mesh=mesh)
+        self._set_rows = CompiledFunction(set_rows, mesh=mesh)
+        self._set_history = CompiledFunction(set_history, mesh=mesh)
+        rows = Rows(*(np.zeros(self.slots, dtype) for dtype in DTYPES))
+        self._rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec()))
+        self._cache = self._history = None
+        self.make_room(1)
+
+    @property
+    def programs(self) -> int:
+        """How many were compiled."""
+        functions = self._prefill, self._decode, self._copy, self._set_rows, self._set_history
+        return sum(map(len, functions))
+
+    def make_room(self, tokens: int) -> None:
+        """Makes slots hold so many tokens; what they hold stays.
+
+        Raises:
+          InputError: they do not fit beside the model; it says how many slots would.
+        """
+        beside = 1 + self._draft_tokens  # where rows at rest write, and drafts that are wrong
+        # All that there may be is not rounded up to a power of two.
+        most = -(-(self._context + beside) // _SHORTEST) * _SHORTEST
+        places = min(_bucket(tokens + beside), most)
+        if self._cache is not None and places <= self._places:
+            return
+        needed = bytes_on_a_device(abstract_cache(*self._shape, places))
+        if needed > self._free:
+            fitting = max(0, self.slots * self._free // needed)
+            taken, free = (f"{size / GIBIBYTE:.2f} GiB" for size in (needed, self._free))
+            raise InputError(
+                f"{self.slots} conversations at once, of {places:,} tokens each, take {taken} of "
+                f"a device, where {free} are left beside the model: {fitting} fit"
+            )
+        recorded = places if self._draft_tokens else 0
+        if self._cache is None:
+            self._cache = empty_cache(*self._shape, places)
+            history = np.zeros((self.slots, recorded), np.int32)
+        else:
+            self._cache = grow(self._cache, mesh=self._mesh, places=places)
+            history = jnp.pad(self._history, [(0, 0), (0, recorded - self._history.shape[1])])
+        self._history = jax.device_put(history, NamedSharding(self._mesh, PartitionSpec()))
+
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        """Has one slot hold the first tokens of another."""
+        places = min(_bucket(tokens), self._places)
+        self._cache = self._copy(self._cache, np.int32(source), np.int32(target), places=places)
+
+    def next_chunk(self, known: int, tokens: int) -> Chunk:
+        """What to read of a prompt of so many ``tokens`` of which the first ``known`` are read.
+
+        Where it would end behind the slot, it begins earlier and reads some again.
+        """
+        length = min(_bucket(tokens - known), LONGEST_CHUNK, self._places)
+        start = min(known, self._places - length)
+        return Chunk(start, length, self._prefill_window(start + length) if start else 0)
+
+    def prefill(self, prompts: Mapping[int, tuple[np.ndarray, Chunk]]) -> None:
+        """Reads a chunk of some prompts.
+
+        Args:
+          prompts: by slot; at most `CHUNK_ROWS`, with chunks of one length and window.
+        """
+        rows = [(slot, *prompt) for slot, prompt in prompts.items()]
+        # Equal rows are read as one.
+        rows += rows[:1] * ((CHUNK_ROWS if len(rows) > 1 else 1) - len(rows))
+        *_, (_, length, window) = rows[0]
+        tokens = np.zeros((len(rows), length), np.int32)
+        for row, (_, prompt, chunk) in zip(tokens, rows, strict=True):
+            read = prompt[chunk.start : chunk.start + length]
+            row[: len(read)] = read
+        slots = np.array([slot for slot, _, _ in rows], np.int32)
+        starts = np.array([chunk.start for _, _, chunk in rows], np.int32)
+        self._cache = self._prefill(self._cache, tokens, slots, starts, window=window)
+
+    def set_rows(self, rows: Mapping[int, Rows], prompts: Mapping[int, np.ndarray]) -> None:
+        """Says how the answers in some slots go on.
+
+        Args:
+          rows: by slot, each field a number; `AT_REST` for none.
+          prompts: the tokens of those that begin, by slot, ``[length]`` int32.
+        """
+        if not rows:
+            return
+        slots = _column(list(rows), self.slots, "int32", self.slots)
+        fields = zip(zip(*rows.values(), strict=True), DTYPES, strict=True)
+        new = Rows(*(_column(numbers, self.slots, dtype) for numbers, dtype in fields))
+        self._rows = self._set_rows(self._rows, slots, new)
+        for slot, prompt in prompts.items() if self._draft_tokens else ():
+            tokens = _column(prompt, self._places, "int32")
+            self._history = self._set_history(self._history, np.int32(slot), tokens)
+
+    def decode(self, filled: int, draft_tokens: int) -> tuple[jax.Array, jax.Array]:
+        """Goes on with all answers.
+
+        Args:
+          filled: places that any of them may fill by then.
+          draft_tokens: looked up for each forward.
+
+        Returns:
+          Tokens and forwards of each, see `ocijax.sample.decoding.decode`.
+        """
+        window = self._decode_window(filled, draft_tokens)
+        self._cache, self._rows, self._history, tokens, forwards = self._decode(
+            *(self._cache, self._rows, self._history, self._stop_ids),
+            window=window,
+            draft_tokens=draft_tokens,
+        )
+        return tokens, forwards
+
+    def compile_ahead(self) -> None:
+        """Compiles all programs there may be need of, several at once; slots hold the context."""
+        self.make_room(self._context)
+        state = jax.tree.map(_abstract, (self._cache, self._rows, self._history))
+        cache, rows, history = state
+        filled = range(1, self._places + 1)
+        buckets = {min(_bucket(tokens), self._places) for tokens in filled}
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            compiling = [
+                threads.submit(
+                    self._prefill.compile,
+                    cache,
+                    _integers(count, length),
+                    *[_integers(count)] * 2,
+                    window=window,
+                )
+                for count in {1, CHUNK_ROWS}
+                for length in {min(places, LONGEST_CHUNK) for places in buckets}
+                for window in {0, *map(self._prefill_window, filled)}
+                if not window or window >= length
+            ]
+            compiling += [
+                threads.submit(
+                    self._decode.compile, *state, self._stop_ids, window=window, draft_tokens=count
+                )
+                for count in {0, self._draft_tokens}
+                for window in {self._decode_window(places, count) for places in filled}
+            ]
+            compiling += [
+                threads.submit(self._copy.compile, cache, *[np.int32(0)] * 2, places=places)
+                for places in buckets
+            ]
+            new = Rows(*(jax.ShapeDtypeStruct((self.slots,), dtype) for dtype in DTYPES))
+            compiling.append(
+                threads.submit(self._set_rows.compile, rows, _integers(self.slots), new)
+            )
+            if self._draft_tokens:
+                compiling.append(
+                    threads.submit(
+                        self._set_history.compile, history, np.int32(0), _integers(self._places)
+                    )
+                )
+            for each in compiling:
+                each.result()
+
+    @property
+    def _places(self) -> int:
+        """Of a slot."""
+        return self._cache[0].keys.shape[2]
+
+    def _prefill_window(self, filled: int) -> int:
+        """Places that a chunk looks at which goes on; few steps, since there are many lengths."""
+        return min(max(_bucket(filled), LONGEST_CHUNK), self._places)
+
+    def _decode_window(self, filled: int, draft_tokens: int) -> int:
+        """Places that answers look at."""
+        if self._kernel == "cudnn" and not draft_tokens:
+            return self._places  # it reads what is filled, whatever it is given
+        return min(_bucket(filled), self._places)
+
+
+def _bucket(length: int) -> int:
+    """The next power of two."""
+    return max(_SHORTEST, 1 << (length - 1).bit_length())
+
+
+def _column(numbers: Sequence[float], size: int, dtype: str, fill: int = 0) -> np.ndarray:
+    """``[size]``, filled at the end."""
+    column = np.full(size, fill, dtype)
+    column[: len(numbers)] = numbers
+    return column
+
+
+def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
+
+
+def _integers(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.int32)
