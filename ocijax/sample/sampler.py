@@ -62,8 +62,8 @@ class _Request:
         return len(self.prompt) - 1 - self.known
 
     @property
-    def text(self) -> np.ndarray:
-        """The tokens of prompt and answer that are read: all but the last, ``[length]`` int32."""
+    def cached(self) -> np.ndarray:
+        """Tokens of prompt and answer that its slot holds: all but the last, ``[length]`` int32."""
         return np.array([*self.prompt, *self.tokens][:-1], np.int32)
 
     @property
@@ -322,7 +322,7 @@ class Sampler:
                 finished += 1
                 del self._answering[slot]
                 self._resting.append(slot)
-                self._slots.leave(slot, one.text)
+                self._slots.leave(slot, one.cached)
                 self._transcripts.remember(one.conversation, self._completion(one))
         forwards, generated = int(np.sum(call.forwards)), int((tokens >= 0).sum())
         self.forwards += forwards
