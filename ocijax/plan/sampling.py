@@ -6,18 +6,18 @@ from itertools import takewhile
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from ocijax.devices import memory_limit
-from ocijax.model.parameters import LAYERS, parameter_table, table_shardings
 from ocijax.plan.plan import Plan
 from ocijax.plan.program import Memory, compile_program
 from ocijax.plan.topology import AbsentGpu, Devices
 from ocijax.plan.training import Observe
-from ocijax.sample.cache import Cache, abstract_cache
+from ocijax.sample.cache import abstract_cache
 from ocijax.sample.decode_attention import choose_decode_kernel
 from ocijax.sample.decoding import DTYPES, Rows, decode, prefill
 from ocijax.sample.engine import CHUNK_ROWS, LONGEST_CHUNK
+from ocijax.sample.weights import abstract_weights
 from ocijax.sharding import axis_size, bytes_on_a_device, make_mesh
 from ocijax.train.config import Recipe
 
@@ -67,11 +67,13 @@ def plan_sampling(
       InputError: mesh and model, or mesh and rows, do not fit each other.
     """
     mesh = make_mesh(recipe.mesh, devices)
-    parameters, cache = _abstract(recipe, mesh, rows, context)
+    model, dtype = recipe.model, recipe.compute.dtype
+    parameters = abstract_weights(model, dtype, mesh)
+    cache = abstract_cache(model, dtype, mesh, rows, context)
     weights, cached = bytes_on_a_device(parameters), bytes_on_a_device(cache)
     begun = time.perf_counter()
     if compiled := not isinstance(devices[0], AbsentGpu):
-        static = {"config": recipe.model, "compute": recipe.compute, "mesh": mesh}
+        static = {"config": model, "compute": recipe.compute, "mesh": mesh}
         everywhere = NamedSharding(mesh, PartitionSpec())
 
         def numbers(dtype: jnp.dtype, *shape: int) -> jax.ShapeDtypeStruct:
@@ -100,7 +102,7 @@ def plan_sampling(
             stop_ids=numbers(jnp.int32, 1),
             steps=_STEPS,
             window=context,
-            kernel=choose_decode_kernel(recipe.model, recipe.compute.dtype, devices[0]),
+            kernel=choose_decode_kernel(model, dtype, devices[0]),
             **static,
         )
         answering = compile_program(lowered, weights + cached)
@@ -127,26 +129,9 @@ def plan_sampling(
         cache=cached,
         capacities={
             length: max(0, int((limit - weights) / (a_token * length)) // parts * parts)
-            for length in _contexts(recipe.model.max_position_embeddings)
+            for length in _contexts(model.max_position_embeddings)
         },
     )
-
-
-def _abstract(
-    recipe: Recipe, mesh: Mesh, rows: int, context: int
-) -> tuple[dict[str, jax.ShapeDtypeStruct], Cache]:
-    """Parameters and cache as the sampler holds them, in the compute dtype."""
-    model, dtype = recipe.model, jnp.dtype(recipe.compute.dtype)
-    table = parameter_table(model)
-    shardings = table_shardings(table, mesh)
-    layers, parameters = model.num_hidden_layers, {}
-    for path, spec in table.items():
-        shape, sharding = spec.shape, shardings[path]
-        if path.startswith(LAYERS):
-            shape, sharding = shape[1:], NamedSharding(mesh, PartitionSpec(*sharding.spec[1:]))
-        array = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
-        parameters[path] = (array,) * layers if path.startswith(LAYERS) else array
-    return parameters, abstract_cache(model, recipe.compute.dtype, mesh, rows, context)
 
 
 def _contexts(longest: int) -> list[int]:

@@ -12,17 +12,27 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
 from ocijax.model.config import ModelConfig
+from ocijax.sample.quantization import quantize
 from ocijax.sharding import named_sharding
 
 
 class LayerCache(NamedTuple):
     """Keys and values of one layer, ``[slots, key_value_heads, places, head_dim]``.
 
+    In eight bits they have a scale for each head of each token, see `ocijax.sample.quantization`.
     The last place of a slot is never read: rows at rest write there.
+
+    Attributes:
+      keys: in the compute dtype, or int8.
+      values: likewise.
+      key_scales: fp32, ``[slots, key_value_heads, places, 1]``; ``None`` but for int8.
+      value_scales: likewise.
     """
 
     keys: jax.Array
     values: jax.Array
+    key_scales: jax.Array | None = None
+    value_scales: jax.Array | None = None
 
 
 Cache = tuple[LayerCache, ...]
@@ -30,10 +40,37 @@ Cache = tuple[LayerCache, ...]
 
 
 def abstract_cache(config: ModelConfig, dtype: str, mesh: Mesh, slots: int, places: int) -> Cache:
-    """Shapes, dtypes and shardings of a cache, as `jax.ShapeDtypeStruct` leaves."""
+    """Shapes, dtypes and shardings of a cache, as `jax.ShapeDtypeStruct` leaves.
+
+    Args:
+      config: the model's shape.
+      dtype: of keys and values; ``int8`` for those with scales.
+      mesh: where they are.
+      slots: how many.
+      places: of each.
+    """
     shape = slots, config.num_key_value_heads, places, config.head_dim
-    array = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=_sharding(mesh, shape))
-    return (LayerCache(array, array),) * config.num_hidden_layers
+    sharding = _sharding(mesh, shape)
+    array = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=sharding)
+    scale = jax.ShapeDtypeStruct((*shape[:3], 1), jnp.float32, sharding=sharding)
+    layer = LayerCache(*[array] * 2, *[scale] * 2 if dtype == "int8" else ())
+    return (layer,) * config.num_hidden_layers
+
+
+def as_held(key: jax.Array, value: jax.Array, layer: LayerCache) -> LayerCache:
+    """New keys and values ``[..., head_dim]`` as this layer holds them."""
+    if layer.key_scales is None:
+        return LayerCache(key, value)
+    (key, key_scale), (value, value_scale) = quantize(key, -1), quantize(value, -1)
+    return LayerCache(key, value, key_scale, value_scale)
+
+
+def as_read(layer: LayerCache, dtype: str) -> tuple[jax.Array, jax.Array]:
+    """Keys and values ``[..., head_dim]`` in the compute dtype."""
+    if layer.key_scales is None:
+        return layer.keys, layer.values
+    keys, values = layer.keys * layer.key_scales, layer.values * layer.value_scales
+    return keys.astype(dtype), values.astype(dtype)
 
 
 @partial(jax.jit, static_argnames=("config", "dtype", "mesh", "slots", "places"))

@@ -1,7 +1,7 @@
 """A jitted function that is compiled once for what is alike, when it is needed or before."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -27,14 +27,19 @@ class CompiledFunction:
     Args:
       function: jitted.
       first: its first arguments, those that are always the same.
+      options: of the compiler, by name.
       static: static arguments that are always the same.
     """
 
-    def __init__(self, function: Callable, *first: Any, **static: Any):
+    def __init__(
+        self, function: Callable, *first: Any, options: Mapping[str, Any] | None = None, **static
+    ):
         self._function = function
         self._first = first
+        self._options = dict(options or {})
         self._static = static
-        self._key = function, _shapes(first), *sorted(static.items())
+        choices = *sorted(self._options.items()), *sorted(static.items())
+        self._key = function, _shapes(first), *choices
         self._programs: dict[Any, Future] = {}
 
     def __len__(self) -> int:
@@ -54,7 +59,7 @@ class CompiledFunction:
         if not begun:
             try:
                 lowered = self._function.lower(*self._first, *arguments, **self._static, **choices)
-                future.set_result(lowered.compile())
+                future.set_result(lowered.compile(self._options))
             except BaseException as error:
                 with _lock:
                     del _compiled[key]

@@ -2,7 +2,8 @@
 
 - ``cudnn``: NVIDIA's fused kernel, told how much each slot holds: it reads no more than that. Of
   several tokens a conversation it is the other one.
-- ``masked``: XLA's own products over all places given, under a mask; runs everywhere.
+- ``masked``: XLA's own products over all places given, under a mask; runs everywhere, and on keys
+  and values in eight bits.
 """
 
 from typing import Literal
@@ -17,7 +18,7 @@ DecodeKernel = Literal["cudnn", "masked"]
 
 
 def choose_decode_kernel(config: ModelConfig, dtype: str, device: jax.Device) -> DecodeKernel:
-    """The fastest kernel that a device has for a model in this dtype."""
+    """The fastest kernel that a device has for keys and values of a model in this dtype."""
     if device.platform != "gpu" or dtype not in ("bfloat16", "float16"):
         return "masked"
     # A sliding window counts from the last token, which cuDNN cannot be told of one token alone.

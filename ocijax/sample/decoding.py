@@ -5,6 +5,7 @@ one; `decode` goes on from the last token, which it reads itself. Where each ans
 device as well (`Rows`), so that the host need not see the tokens of one call to begin the next.
 """
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -15,13 +16,15 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ocijax.model.attention import masked_attention, visible
 from ocijax.model.config import ModelConfig
-from ocijax.model.decoder import ComputeConfig, Decoder
+from ocijax.model.decoder import ComputeConfig, Decoder, project, project_transposed
 from ocijax.model.parameters import Parameters
-from ocijax.sample.cache import Cache, LayerCache, pin
+from ocijax.sample.cache import Cache, as_held, as_read, pin
 from ocijax.sample.choice import choose_tokens
 from ocijax.sample.decode_attention import DecodeKernel, attend_to_slots
 from ocijax.sample.lookup import look_up
 
+_UNBROKEN_STEPS = 4
+"""Forwards between two looks at whether all answers have ended: a GPU waits for the host's."""
 _QUERY_BLOCK = 512
 """Queries of a long prompt that attend at once: what bounds the memory of their scores."""
 
@@ -79,7 +82,11 @@ def set_history(history: jax.Array, slot: jax.Array, tokens: jax.Array, *, mesh:
     return _everywhere(history.at[slot].set(tokens), mesh)
 
 
-@partial(jax.jit, static_argnames=("config", "compute", "mesh", "window"), donate_argnames="cache")
+@partial(
+    jax.jit,
+    static_argnames=("config", "compute", "mesh", "transposed", "window"),
+    donate_argnames="cache",
+)
 def prefill(
     parameters: Parameters,
     cache: Cache,
@@ -91,11 +98,12 @@ def prefill(
     compute: ComputeConfig,
     mesh: Mesh,
     window: int,
+    transposed: bool = False,
 ) -> Cache:
     """Reads a chunk of some conversations into their slots.
 
     Args:
-      parameters: of the model, see `ocijax.model.decoder.unstack`.
+      parameters: of the model, see `ocijax.sample.weights.sampling_weights`.
       cache: in which all before ``starts`` was read; donated.
       tokens: ``[rows, length]`` int32, with anything behind what there is to read; what is written
         there is overwritten before it is seen. Equal rows may stand for none.
@@ -106,22 +114,24 @@ def prefill(
       mesh: the mesh that the parameters live on.
       window: places of a slot, from the first, that may be looked at: no fewer than
         ``starts + length``; 0: all begin at the first place, and only ``tokens`` are looked at.
+      transposed: whether the weights are, see `ocijax.sample.weights.sampling_weights`.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        decoder = Decoder(config, _without_fp8(compute), parameters)
+        decoder = _decoder(config, compute, parameters, transposed)
         positions = starts[:, None] + jnp.arange(tokens.shape[1], dtype=jnp.int32)
 
         def attend(index, query, key, value, layers):
             layer, *others = layers
-            keys = _write_rows(layer.keys, key, slots, starts)
-            values = _write_rows(layer.values, value, slots, starts)
+            new = as_held(key, value, layer)
+            layer = _each(lambda held, new: _write_rows(held, new, slots, starts), layer, new)
             if window:
-                key, value = (_places(array, slots, window) for array in (keys, values))
+                new = _each(lambda held: _places(held, slots, window), layer)
+            key, value = as_read(new, compute.dtype)
             context = _causal_attention(
                 query, key, value, positions if window else None, config.sliding_window
             )
             # The layer that ran goes to the end: after the last one all are in order again.
-            return context, (*others, LayerCache(keys, values))
+            return context, (*others, layer)
 
         _, cache = decoder.run_layers(tokens, positions, attend, cache)
         return pin(cache, mesh)
@@ -129,7 +139,10 @@ def prefill(
 
 @partial(
     jax.jit,
-    static_argnames=("config", "compute", "mesh", "steps", "window", "kernel", "draft_tokens"),
+    static_argnames=(
+        *("config", "compute", "mesh", "transposed"),
+        *("steps", "window", "kernel", "draft_tokens"),
+    ),
     donate_argnames=("cache", "rows", "history"),
 )
 def decode(
@@ -146,6 +159,7 @@ def decode(
     window: int,
     kernel: DecodeKernel,
     draft_tokens: int = 0,
+    transposed: bool = False,
 ) -> tuple[Cache, Rows, jax.Array, jax.Array, jax.Array]:
     """Generates more tokens of every answer, in up to ``steps`` forwards.
 
@@ -154,7 +168,7 @@ def decode(
     answer is the same, token for token, but for how numbers are rounded in products of more rows.
 
     Args:
-      parameters: of the model, see `ocijax.model.decoder.unstack`.
+      parameters: of the model, see `ocijax.sample.weights.sampling_weights`.
       cache: in which all before the last token of every answer was read; it has ``draft_tokens``
         places beside those that answers fill; donated.
       rows: where the answers stand; donated.
@@ -168,13 +182,14 @@ def decode(
       window: places of a slot, from the first, that may be looked at: more than any answer fills.
       kernel: for attention of one token, see `ocijax.sample.decode_attention`.
       draft_tokens: tokens that are looked up for each forward.
+      transposed: whether the weights are, see `ocijax.sample.weights.sampling_weights`.
 
     Returns:
       The cache, the rows, the history; the tokens, ``[slots, steps * (1 + draft_tokens)]`` int32
       with -1 behind them; and in how many forwards they were generated, ``[slots]`` int32.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        decoder = Decoder(config, _without_fp8(compute), parameters)
+        decoder = _decoder(config, compute, parameters, transposed)
         width = 1 + draft_tokens
         rest = cache[0].keys.shape[2] - width
 
@@ -190,16 +205,15 @@ def decode(
 
             def attend(index, query, key, value, layers):
                 layer, *others = layers
-                keys, values = _write(layer.keys, key, places), _write(layer.values, value, places)
-                context = attend_to_slots(
-                    kernel,
-                    query,
-                    keys[:, :, :window],
-                    values[:, :, :window],
-                    lengths,
-                    config.sliding_window,
+                new = as_held(key, value, layer)
+                layer = _each(lambda held, new: _write(held, new, places), layer, new)
+                keys, values = as_read(
+                    _each(lambda held: held[:, :, :window], layer), compute.dtype
                 )
-                return context, (*others, LayerCache(keys, values))
+                context = attend_to_slots(
+                    kernel, query, keys, values, lengths, config.sliding_window
+                )
+                return context, (*others, layer)
 
             hidden, cache = decoder.run_layers(chunk, positions, attend, cache)
             tokens = _choose(decoder, hidden, rows)
@@ -226,6 +240,9 @@ def decode(
             told = generated, filled + new, forwards + going
             return step + 1, pin(cache, mesh), rows, history, told
 
+        def some_steps(carry):
+            return jax.lax.fori_loop(0, unbroken, lambda _, carry: one_step(carry), carry)
+
         def unfinished(carry):
             step, _, rows, *_ = carry
             return (step < steps) & (rows.counts < rows.limits).any()
@@ -234,11 +251,16 @@ def decode(
         none = jnp.full((slots, steps * width), -1, jnp.int32)
         zeros = jnp.zeros(slots, jnp.int32)
         carry = (0, cache, rows, history, (none, zeros, zeros))
-        _, cache, *others = jax.lax.while_loop(unfinished, one_step, carry)
+        unbroken = math.gcd(steps, _UNBROKEN_STEPS)
+        _, cache, *others = jax.lax.while_loop(unfinished, some_steps, carry)
         rows, history, (generated, _, forwards) = jax.tree.map(
             lambda array: _everywhere(array, mesh), others
         )
         return cache, rows, history, generated, forwards
+
+
+_each = jax.tree.map
+"""Of a layer's keys, values and scales."""
 
 
 def _everywhere(array: jax.Array, mesh: Mesh) -> jax.Array:
@@ -246,9 +268,14 @@ def _everywhere(array: jax.Array, mesh: Mesh) -> jax.Array:
     return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, PartitionSpec()))
 
 
-def _without_fp8(compute: ComputeConfig) -> ComputeConfig:
-    """Scales of products in eight bits are those of all rows: answers would depend on others."""
-    return replace(compute, fp8=False)
+def _decoder(
+    config: ModelConfig, compute: ComputeConfig, parameters: Parameters, transposed: bool
+) -> Decoder:
+    # Scales of products in eight bits are those of all rows: answers would depend on others.
+    compute = replace(compute, fp8=False)
+    return Decoder(
+        config, compute, parameters, project=project_transposed if transposed else project
+    )
 
 
 def _choose(decoder: Decoder, hidden: jax.Array, rows: Rows) -> jax.Array:

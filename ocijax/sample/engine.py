@@ -16,12 +16,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ocijax.devices import GIBIBYTE, memory_limit
 from ocijax.errors import InputError
 from ocijax.model.config import ModelConfig
-from ocijax.model.decoder import ComputeConfig, unstack
+from ocijax.model.decoder import ComputeConfig
 from ocijax.model.parameters import Parameters
 from ocijax.sample.cache import abstract_cache, copy_slot, empty_cache, grow
 from ocijax.sample.compiled_function import CompiledFunction
 from ocijax.sample.decode_attention import choose_decode_kernel
 from ocijax.sample.decoding import DTYPES, Rows, decode, prefill, set_history, set_rows
+from ocijax.sample.weights import sampling_weights
 from ocijax.sharding import axis_size, bytes_on_a_device
 
 _SHORTEST = 64
@@ -30,6 +31,9 @@ LONGEST_CHUNK = 512
 """Tokens of a prompt that are read at once, beside the answers that are generated."""
 CHUNK_ROWS = 8
 """Prompts of which a chunk is read at once where several wait; otherwise one."""
+
+_MANY_ROWS = 32
+"""Of a matrix product, from which on cuBLAS alone is as fast on a GPU as with XLA's."""
 
 AT_REST = Rows(*[0] * len(DTYPES))
 """A row that generates nothing."""
@@ -62,6 +66,8 @@ class Engine:
       steps: forwards of a call of `decode`.
       draft_tokens: most that are looked up for each forward; 0: never any.
       stop_id: the token that ends an answer.
+      int8_weights: hold the layers' weights in eight bits.
+      int8_cache: hold keys and values in eight bits.
     """
 
     def __init__(
@@ -76,22 +82,33 @@ class Engine:
         steps: int,
         draft_tokens: int,
         stop_id: int,
+        int8_weights: bool = False,
+        int8_cache: bool = False,
     ):
         parts = axis_size(mesh, "batch")
         self.slots = -(-slots // parts) * parts
         self._context = context
         self._draft_tokens = draft_tokens
         self._stop_ids = np.array([stop_id], np.int32)
-        self._shape = config, compute.dtype, mesh, self.slots
+        self._shape = config, "int8" if int8_cache else compute.dtype, mesh, self.slots
         self._mesh = mesh
-        # Cast once, not at every call; arrays of that dtype are not copied.
-        cast = {path: array.astype(compute.dtype) for path, array in parameters.items()}
-        weights = unstack(cast)
+        # For one conversation and no drafts, each weight is multiplied with a single row.
+        transposed = self.slots == 1 and mesh.devices.flat[0].platform == "gpu"
+        weights = sampling_weights(
+            *(config, parameters, compute.dtype, mesh), transposed=transposed, int8=int8_weights
+        )
         self._free = memory_limit(mesh.local_devices[0]) - bytes_on_a_device(weights)
-        self._kernel = choose_decode_kernel(config, compute.dtype, mesh.devices.flat[0])
-        static = {"config": config, "compute": compute, "mesh": mesh}
-        self._prefill = CompiledFunction(prefill, weights, **static)
-        self._decode = CompiledFunction(decode, weights, steps=steps, kernel=self._kernel, **static)
+        self._kernel = choose_decode_kernel(config, self._shape[1], mesh.devices.flat[0])
+        static = {"config": config, "compute": compute, "mesh": mesh, "transposed": transposed}
+        # XLA's own matrix products are the faster ones of few rows; of many it tries them in vain.
+        gpu = mesh.devices.flat[0].platform == "gpu"
+        many = {"xla_gpu_enable_triton_gemm": False} if gpu else {}
+        # A weight in eight bits would be written out in sixteen for cuBLAS.
+        few = many if self.slots >= _MANY_ROWS and not int8_weights else {}
+        self._prefill = CompiledFunction(prefill, weights, options=many, **static)
+        self._decode = CompiledFunction(
+            decode, weights, options=few, steps=steps, kernel=self._kernel, **static
+        )
         self._copy = CompiledFunction(copy_slot, mesh=mesh)
         self._set_rows = CompiledFunction(set_rows, mesh=mesh)
         self._set_history = CompiledFunction(set_history, mesh=mesh)

@@ -115,6 +115,9 @@ class Sampler:
         some of those looked up.
       draft_tokens: tokens that are looked up for each forward, where the conversation said the same
         before, see `ocijax.sample.lookup`; as long as answers come faster so. 0: none.
+      int8_weights: hold the layers' weights in eight bits, half the bytes that a step reads.
+      int8_cache: hold keys and values in eight bits, so that nearly twice as many fit; on a GPU
+        answers come slower then, see `ocijax.sample.decode_attention`.
       observe: called with the number of answers finished since the last call.
 
     Attributes:
@@ -140,6 +143,8 @@ class Sampler:
         context: int | None = None,
         decode_steps: int = 16,
         draft_tokens: int = 0,
+        int8_weights: bool = False,
+        int8_cache: bool = False,
         observe: Callable[[int], None] = lambda finished: None,
     ):
         longest = config.max_position_embeddings
@@ -159,6 +164,8 @@ class Sampler:
             steps=decode_steps,
             draft_tokens=draft_tokens,
             stop_id=self._end_of_turn,
+            int8_weights=int8_weights,
+            int8_cache=int8_cache,
         )
         if context:
             self._engine.make_room(self._context)

@@ -14,10 +14,11 @@ import pytest
 from ocijax.data.example import Example
 from ocijax.data.packing import pack
 from ocijax.hugging_face.config import read_config
-from ocijax.model.decoder import ComputeConfig, Decoder, unstack
+from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import from_hugging_face, parameter_table, to_hugging_face
 from ocijax.sample.cache import empty_cache
 from ocijax.sample.decoding import DTYPES, Rows, decode, prefill
+from ocijax.sample.weights import sampling_weights
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.loss import batch_loss, with_targets
 from tests.golden.families import (
@@ -129,7 +130,7 @@ def greedy_tokens(variant: str):
     config, parameters = model(variant)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     static = {"config": config, "compute": COMPUTE, "mesh": mesh}
-    weights, count = unstack(parameters), len(LENGTHS)
+    weights, count = sampling_weights(config, parameters, COMPUTE.dtype, mesh), len(LENGTHS)
     lengths = np.minimum(LENGTHS, PROMPT).astype(np.int32)
     prompts = np.zeros((count, PROMPT), np.int32)
     for row, length, (tokens, _) in zip(prompts, lengths, texts(), strict=True):

@@ -11,13 +11,14 @@ import pytest
 
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
-from ocijax.model.decoder import ComputeConfig, Decoder, unstack
+from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.sample import decoding, engine
 from ocijax.sample import sampler as sampler_module
 from ocijax.sample.cache import empty_cache, grow
 from ocijax.sample.decoding import DTYPES, Rows, decode, prefill
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
+from ocijax.sample.weights import sampling_weights
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.template import CHATML, LLAMA2, tokenize
 from tests.sample.conftest import COMPUTE, CONFIG, Bytes, conversation, writer
@@ -268,7 +269,7 @@ def test_the_cache_is_updated_in_place(parameters):
     mesh = make_mesh(MeshConfig(), jax.local_devices()[:1])
     cache = empty_cache(CONFIG, "float32", mesh, slots=4, places=64)
     compiled = decode.lower(
-        unstack(parameters),
+        sampling_weights(CONFIG, parameters, "float32", mesh),
         cache=cache,
         rows=Rows(*(jnp.zeros(4, dtype) for dtype in DTYPES)),
         history=jnp.zeros((4, 0), jnp.int32),
