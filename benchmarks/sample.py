@@ -4,10 +4,10 @@
     python -m benchmarks.sample --shape=6.7b --rows=1,32,128 --prompt=512 --new=128
 
 For each number of conversations, answered together and greedily by `ocijax.sample.sampler.Sampler`:
-tokens/s of reading the prompts and its MFU (see `ocijax.train.flops`); of generating alone, and its
-share of the memory roofline (each step reads all weights and what the cache holds); and of both
-together in generated tokens, beside transformers' ``generate`` where torch and transformers are
-installed. Parameters are random, and no answer ends early.
+tokens/s of reading the prompts and its MFU (see `ocijax.train.flops`); the time to the first token;
+tokens/s of generating alone, and its share of the memory roofline (each step reads all weights and
+what the cache holds); and of all together in generated tokens, beside transformers' ``generate``
+where torch and transformers are installed. Parameters are random, and no answer ends early.
 """
 
 import gc
@@ -25,6 +25,7 @@ from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
 from ocijax.model.parameters import Parameters, init_parameters, parameter_table
 from ocijax.program import run
+from ocijax.sample.engine import CHUNK_ROWS
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.template import LLAMA2
@@ -35,6 +36,8 @@ ROWS = flags.DEFINE_list("rows", ["1", "32"], "Conversations answered together."
 PROMPT = flags.DEFINE_integer("prompt", 128, "Tokens of a prompt.", lower_bound=16)
 NEW = flags.DEFINE_integer("new", 64, "Tokens generated for each.", lower_bound=2)
 TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0)
+INT8_WEIGHTS = flags.DEFINE_bool("int8_weights", False, "Hold the layers' weights in eight bits.")
+INT8_CACHE = flags.DEFINE_bool("int8_cache", False, "Hold keys and values in eight bits.")
 PEER = flags.DEFINE_bool("peer", True, "Run the peer too.")
 
 TIMES = 3
@@ -98,15 +101,43 @@ def seconds(sampler: Sampler, model: ModelConfig, rows: int, new: int) -> float:
     return min(times[1:])
 
 
+def prefill_seconds(sampler: Sampler, rows: int) -> float:
+    """To read as many prompts, and nothing else."""
+    engine, random = sampler.engine, np.random.default_rng(0)
+    tokens = random.integers(0, 100, PROMPT.value - 1, np.int32)  # the answer reads the last one
+
+    def read() -> None:
+        for first in range(0, rows, CHUNK_ROWS):
+            known = 0
+            while known < len(tokens):
+                chunk = engine.next_chunk(known, len(tokens))
+                slots = range(first, min(first + CHUNK_ROWS, rows))
+                engine.prefill(dict.fromkeys(slots, (tokens, chunk)))
+                known = chunk.start + chunk.length
+        engine.wait()
+
+    times = []
+    for _ in range(TIMES + 1):
+        start = time.perf_counter()
+        read()
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
 def roofline_seconds(model: ModelConfig, dtype: str, rows: int, device_kind: str) -> float | None:
     """The least that a step can take, half the answer being there; ``None`` if not known."""
     speed = bandwidth(device_kind)
-    size = np.dtype(dtype).itemsize
     # Of the embedding, a step reads one row for each conversation.
-    weights = sum(spec.size for path, spec in parameter_table(model).items() if path != "embedding")
+    table = {path: spec for path, spec in parameter_table(model).items() if path != "embedding"}
+    size = np.dtype(dtype).itemsize
+    weight_bytes = sum(
+        spec.size * (1 if INT8_WEIGHTS.value and spec.stacked and spec.inputs else size)
+        for spec in table.values()
+    )
     width = model.num_hidden_layers * model.num_key_value_heads * model.head_dim
-    cached = 2 * width * rows * (PROMPT.value + NEW.value / 2)
-    return size * (weights + cached) / speed if speed else None
+    held = 1 + 4 / model.head_dim if INT8_CACHE.value else size
+    cached = 2 * width * rows * (PROMPT.value + NEW.value / 2) * held
+    return (weight_bytes + cached) / speed if speed else None
 
 
 def transformers_seconds(rows: int) -> float | None:
@@ -130,7 +161,10 @@ def report(
         compute=ComputeConfig(dtype),
         slots=rows,
         context=PROMPT.value + NEW.value,
+        int8_weights=INT8_WEIGHTS.value,
+        int8_cache=INT8_CACHE.value,
     )
+    read = prefill_seconds(sampler, rows)
     whole, first = (seconds(sampler, model, rows, new) for new in (NEW.value, 1))
     step = (whole - first) / (NEW.value - 1)
     prompts = rows * PROMPT.value
@@ -141,12 +175,9 @@ def report(
         return f"{value:.1%} {name}" if value else ""
 
     lines = [
-        (
-            "prompts and first token",
-            prompts / first,
-            percent(peak and operations / first / peak, "MFU"),
-        ),
-        ("each token after it", rows / step, percent(least and least / step, "of the roofline")),
+        ("reading the prompts", prompts / read, percent(peak and operations / read / peak, "MFU")),
+        ("first tokens", rows / first, f"after {first * 1000:,.0f} ms"),
+        ("each token after them", rows / step, percent(least and least / step, "of the roofline")),
         ("prompts and answers", rows * NEW.value / whole, ""),
         ("transformers", theirs and rows * NEW.value / theirs, theirs and f"{theirs / whole:.1f}x"),
     ]

@@ -1,7 +1,8 @@
 """Attention of a conversation's last tokens to all that its slot holds, by the kernel there is.
 
-- ``cudnn``: NVIDIA's fused kernel, told how much each slot holds: it reads no more than that. Of
-  several tokens a conversation it is the other one.
+- ``cudnn``: NVIDIA's fused kernel, told how much each slot holds: it reads no more than that. It
+  cannot be told that of several last tokens each sees one more than the one before; so what they
+  see of each other is computed beside it.
 - ``masked``: XLA's own products over all places given, under a mask; runs everywhere, and on keys
   and values in eight bits.
 """
@@ -49,8 +50,9 @@ def attend_to_slots(
       ``[slots, width, heads, head_dim]``.
     """
     width = query.shape[1]
-    if kernel == "cudnn" and width == 1:
-        return _cudnn_attention(query, keys, values, lengths)
+    if kernel == "cudnn":
+        attend = _cudnn_attention if width == 1 else _cudnn_attention_of_several
+        return attend(query, keys, values, lengths)
     positions = lengths[:, None] - 1 + jnp.arange(width)
     mask = visible(positions, jnp.arange(keys.shape[2]), window)
     return masked_attention(query, keys.swapaxes(1, 2), values.swapaxes(1, 2), mask)
@@ -59,17 +61,61 @@ def attend_to_slots(
 def _cudnn_attention(
     query: jax.Array, keys: jax.Array, values: jax.Array, lengths: jax.Array
 ) -> jax.Array:
+    """Of all tokens ``[slots, width, heads, head_dim]`` to the same first places."""
+    return _cudnn_kernel(query.swapaxes(1, 2), keys, values, lengths).swapaxes(1, 2)
+
+
+def _cudnn_attention_of_several(
+    query: jax.Array, keys: jax.Array, values: jax.Array, lengths: jax.Array
+) -> jax.Array:
+    """Of each token to all before it: those of before by the kernel, and themselves."""
+    _, width, heads, head_dim = query.shape
+    query, before = query.swapaxes(1, 2), lengths - 1
+    context, logarithms = _cudnn_kernel(query, keys, values, jnp.maximum(before, 1), residual=True)
+    # The kernel takes no slot without any token.
+    logarithms = jnp.where((before > 0)[:, None, None], logarithms, -jnp.inf)
+
+    def latest(array: jax.Array) -> jax.Array:
+        def of_slot(slot, start):
+            return jax.lax.dynamic_slice_in_dim(slot, start, width, axis=1)
+
+        return jnp.repeat(jax.vmap(of_slot)(array, before), heads // array.shape[1], axis=1)
+
+    scores = jnp.einsum("shqd,shkd->shqk", query, latest(keys), preferred_element_type=jnp.float32)
+    mask = visible(jnp.arange(width), jnp.arange(width), None)
+    scores = jnp.where(mask, scores * head_dim**-0.5, -jnp.inf)
+    greatest = jnp.maximum(scores.max(axis=-1), logarithms)
+    weights, weight = jnp.exp(scores - greatest[..., None]), jnp.exp(logarithms - greatest)
+    among = jnp.einsum(
+        "shqk,shkd->shqd",
+        weights.astype(query.dtype),
+        latest(values),
+        preferred_element_type=jnp.float32,
+    )
+    context = among + weight[..., None] * context.astype(jnp.float32)
+    context = context / (weights.sum(axis=-1) + weight)[..., None]
+    return context.astype(query.dtype).swapaxes(1, 2)
+
+
+def _cudnn_kernel(
+    query: jax.Array, keys: jax.Array, values: jax.Array, lengths: jax.Array, residual: bool = False
+) -> jax.Array | tuple[jax.Array, jax.Array]:
+    """Of all queries ``[slots, heads, width, head_dim]`` to the same first places of their slot.
+
+    With ``residual`` also the logarithm of the sum of the exponentiated scores, fp32
+    ``[slots, heads, width]``.
+    """
     # JAX has no public function for keys in this order; the one behind it has.
     from jax._src.cudnn.fused_attention_stablehlo import MaskType, dot_product_attention
 
-    context = dot_product_attention(
-        query.swapaxes(1, 2),
+    return dot_product_attention(
+        query,
         keys,
         values,
-        q_seqlen=jnp.ones_like(lengths),
+        q_seqlen=jnp.full_like(lengths, query.shape[2]),
         kv_seqlen=lengths,
         scale=query.shape[-1] ** -0.5,
         mask_type=MaskType.PADDING,
         qkv_layout="BNTH",
+        return_residual=residual,
     )
-    return context.swapaxes(1, 2)

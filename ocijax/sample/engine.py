@@ -1,6 +1,7 @@
 """The devices' side of sampling: weights, cache and rows, and the programs that work on them.
 
-Programs are for few shapes, to which lengths are rounded up. Nothing here waits for a device.
+Programs are for few shapes, to which lengths are rounded up. But for `Engine.wait`, nothing here
+waits for a device.
 """
 
 import os
@@ -211,13 +212,17 @@ class Engine:
         Returns:
           Tokens and forwards of each, see `ocijax.sample.decoding.decode`.
         """
-        window = self._decode_window(filled, draft_tokens)
+        window = self._decode_window(filled)
         self._cache, self._rows, self._history, tokens, forwards = self._decode(
             *(self._cache, self._rows, self._history, self._stop_ids),
             window=window,
             draft_tokens=draft_tokens,
         )
         return tokens, forwards
+
+    def wait(self) -> None:
+        """Waits until the devices have done all that they were given."""
+        jax.block_until_ready((self._cache, self._rows, self._history))
 
     def compile_ahead(self) -> None:
         """Compiles all programs there may be need of, several at once; slots hold the context."""
@@ -245,7 +250,7 @@ class Engine:
                     self._decode.compile, *state, self._stop_ids, window=window, draft_tokens=count
                 )
                 for count in {0, self._draft_tokens}
-                for window in {self._decode_window(places, count) for places in filled}
+                for window in {self._decode_window(places) for places in filled}
             ]
             compiling += [
                 threads.submit(self._copy.compile, cache, *[np.int32(0)] * 2, places=places)
@@ -273,9 +278,9 @@ class Engine:
         """Places that a chunk looks at which goes on; few steps, since there are many lengths."""
         return min(max(_bucket(filled), LONGEST_CHUNK), self._places)
 
-    def _decode_window(self, filled: int, draft_tokens: int) -> int:
+    def _decode_window(self, filled: int) -> int:
         """Places that answers look at."""
-        if self._kernel == "cudnn" and not draft_tokens:
+        if self._kernel == "cudnn":
             return self._places  # it reads what is filled, whatever it is given
         return min(_bucket(filled), self._places)
 

@@ -121,6 +121,7 @@ class Sampler:
       observe: called with the number of answers finished since the last call.
 
     Attributes:
+      engine: the devices' side.
       prefilled_tokens: tokens of prompts that were read so far; all others were in a slot already.
       generated_tokens: tokens of answers so far.
       forwards: of each answer, summed up: how often what it says next was computed.
@@ -154,7 +155,7 @@ class Sampler:
         check_vocabulary(tokenizer, config.vocab_size)
         self._end_of_turn = template.special_ids(tokenizer)[template.end_of_turn]
         self._transcripts = Transcripts(template, tokenizer)
-        self._engine = Engine(
+        self.engine = Engine(
             config,
             parameters,
             compute or ComputeConfig(),
@@ -168,8 +169,8 @@ class Sampler:
             int8_cache=int8_cache,
         )
         if context:
-            self._engine.make_room(self._context)
-        self._slots = Slots(self._engine.slots)
+            self.engine.make_room(self._context)
+        self._slots = Slots(self.engine.slots)
         self._ahead = 2 * decode_steps * (1 + draft_tokens)
         self._draft_tokens = draft_tokens
         self._pace = Pace(draft_tokens)
@@ -201,7 +202,7 @@ class Sampler:
             for index, conversation in enumerate(conversations)
         ]
         with self._lock:
-            self._engine.make_room(max((one.longest for one in requests), default=1))
+            self.engine.make_room(max((one.longest for one in requests), default=1))
             # Who goes on where it is held does so before others take its slot. Neighbours in length
             # are read together; the longest begin first, and end last.
             known = {one: self._slots.known(one.prompt[:-1]) for one in requests}
@@ -215,7 +216,7 @@ class Sampler:
     @property
     def programs(self) -> int:
         """How many were compiled."""
-        return self._engine.programs
+        return self.engine.programs
 
     def compile_ahead(self) -> None:
         """Compiles all programs that there may be need of, several at once.
@@ -224,7 +225,7 @@ class Sampler:
         first needed, while everybody waits.
         """
         with self._lock:
-            self._engine.compile_ahead()
+            self.engine.compile_ahead()
 
     def _request(
         self, index: int, conversation: Conversation, settings: SamplingSettings
@@ -254,7 +255,7 @@ class Sampler:
         if self._answering:
             draft_tokens = self._pace.choose()
             filled = max(map(self._filled, self._answering.values()))
-            results = self._engine.decode(filled, draft_tokens)
+            results = self.engine.decode(filled, draft_tokens)
             call = _Call(*results, draft_tokens, dict(self._answering))
         # The devices have the next tokens to do while the host looks at the last ones.
         if self._in_flight:
@@ -272,7 +273,7 @@ class Sampler:
             self._waiting.popleft()
             place = self._slots.take(prompt)
             if place.source != place.slot:
-                self._engine.copy(place.source, place.slot, place.known)
+                self.engine.copy(place.source, place.slot, place.known)
             request.slot, request.known = place.slot, place.known
             self._reading.append(request)
 
@@ -286,7 +287,7 @@ class Sampler:
             # Those together that fit the first one's program.
             first = next(iter(chunks.values()))
             alike = [one for one, chunk in chunks.items() if chunk[1:] == first[1:]][:CHUNK_ROWS]
-            self._engine.prefill({one.slot: (one.prompt, chunks[one]) for one in alike})
+            self.engine.prefill({one.slot: (one.prompt, chunks[one]) for one in alike})
             for one in alike:
                 known = min(chunks[one].start + first.length, len(one.prompt) - 1)
                 self.prefilled_tokens += known - one.known
@@ -295,7 +296,7 @@ class Sampler:
             tokens += first.length * len(alike)
 
     def _next_chunk(self, request: _Request) -> Chunk:
-        return self._engine.next_chunk(request.known, len(request.prompt) - 1)
+        return self.engine.next_chunk(request.known, len(request.prompt) - 1)
 
     def _begin_answers(self) -> None:
         """Tells the devices who is answered from now on, and who is not any more."""
@@ -316,7 +317,7 @@ class Sampler:
                 top_p=one.settings.top_p,
                 top_k=one.settings.top_k,
             )
-        self._engine.set_rows(rows, {slot: one.prompt for slot, one in ready.items()})
+        self.engine.set_rows(rows, {slot: one.prompt for slot, one in ready.items()})
 
     def _collect(self, call: _Call) -> None:
         """Adds what was generated to the answers, and frees the slots of those that have ended."""

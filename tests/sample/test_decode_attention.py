@@ -9,14 +9,14 @@ from ocijax.model.config import ModelConfig
 from ocijax.sample.decode_attention import attend_to_slots, choose_decode_kernel
 
 SLOTS, PLACES, HEAD_DIM = 5, 192, 64
-LENGTHS = np.array([1, 2, 64, 100, PLACES - 1], np.int32)
+LENGTHS = np.array([1, 2, 64, 100, PLACES - 8], np.int32)
 
 
-def inputs(heads: int, key_value_heads: int) -> list[np.ndarray]:
-    """Query, keys and values."""
+def inputs(heads: int, key_value_heads: int, width: int = 1) -> list[np.ndarray]:
+    """Queries, keys and values."""
     random = np.random.default_rng(0)
     shape = (SLOTS, key_value_heads, PLACES, HEAD_DIM)
-    query = random.normal(size=(SLOTS, 1, heads, HEAD_DIM))
+    query = random.normal(size=(SLOTS, width, heads, HEAD_DIM))
     return [query, random.normal(size=shape), random.normal(size=shape)]
 
 
@@ -24,32 +24,34 @@ def reference(query, keys, values, window: int | None) -> np.ndarray:
     """Each head of each slot by itself."""
     result = np.zeros_like(query)
     groups = query.shape[2] // keys.shape[1]
-    for slot, length in enumerate(LENGTHS):
-        first = 0 if window is None else max(0, length - window)
-        for head in range(query.shape[2]):
-            seen = keys[slot, head // groups, first:length]
-            scores = np.exp(seen @ query[slot, 0, head] / np.sqrt(HEAD_DIM))
-            weights = scores / scores.sum()
-            result[slot, 0, head] = weights @ values[slot, head // groups, first:length]
+    for slot, place, head in np.ndindex(query.shape[:3]):
+        last = LENGTHS[slot] + place
+        seen = slice(0 if window is None else max(0, last - window), last)
+        scores = keys[slot, head // groups, seen] @ query[slot, place, head]
+        weights = np.exp(scores / np.sqrt(HEAD_DIM))
+        weights = weights / weights.sum()
+        result[slot, place, head] = weights @ values[slot, head // groups, seen]
     return result
 
 
 @pytest.mark.parametrize("heads", [(4, 4), (8, 2)])
 @pytest.mark.parametrize("window", [None, 40])
-def test_masked_attention_sees_what_is_filled(heads, window):
-    arrays = inputs(*heads)
+@pytest.mark.parametrize("width", [1, 8])
+def test_masked_attention_sees_what_is_filled(heads, window, width):
+    arrays = inputs(*heads, width)
     with jax.default_matmul_precision("highest"):
         found = attend_to_slots("masked", *map(jnp.float32, arrays), jnp.asarray(LENGTHS), window)
     np.testing.assert_allclose(found, reference(*arrays, window), atol=1e-5)
 
 
 @pytest.mark.parametrize("heads", [(4, 4), (8, 2)])
-def test_cudnn_sees_what_is_filled(heads):
+@pytest.mark.parametrize("width", [1, 8])
+def test_cudnn_sees_what_is_filled(heads, width):
     device = jax.devices()[0]
     model = ModelConfig(256, 64, 64, 1, *heads, HEAD_DIM, 256)
     if choose_decode_kernel(model, "bfloat16", device) != "cudnn":
         pytest.skip("no GPU with cuDNN's kernel")
-    arrays = inputs(*heads)
+    arrays = inputs(*heads, width)
     attend = jax.jit(attend_to_slots, static_argnums=(0, 5))
     found = attend("cudnn", *map(jnp.bfloat16, arrays), jnp.asarray(LENGTHS), None)
     np.testing.assert_allclose(
