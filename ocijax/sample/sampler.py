@@ -18,6 +18,7 @@ from ocijax.model.parameters import Parameters
 from ocijax.sample.cache import Cache, copy_slot, empty_cache, grow
 from ocijax.sample.decode_attention import choose_decode_kernel
 from ocijax.sample.decoding import DTYPES, Rows, decode, read, seat
+from ocijax.sample.detokenization import AnswerText, answer_text
 from ocijax.sample.settings import Completion, SamplingSettings
 from ocijax.sample.slots import WORTH_COPYING, Slots, shared
 from ocijax.sample.transcripts import Transcripts
@@ -33,6 +34,12 @@ PIECES = 8
 _READ_TOKENS = 8192
 """Most tokens of prompts that are read before answers go on."""
 
+Follow = Callable[[int, str], None]
+"""Told a conversation's index in the call and what is new of its answer's text, maybe nothing.
+
+Joined, the texts are the completion's; each is certain, see `ocijax.sample.detokenization`.
+"""
+
 
 @dataclass(eq=False)
 class _Request:
@@ -45,7 +52,7 @@ class _Request:
       prompt: its tokens.
       limit: most tokens to generate.
       tokens: those generated.
-      finish_reason: why it ended; ``None`` while it has not.
+      finish_reason: why it ended, ``given up`` where nobody wants it; ``None`` while it has not.
       slot: the one it has; -1 where it waits for one.
       known: how many of its tokens are in the cache.
     """
@@ -75,7 +82,8 @@ class Sampler:
     """Answers conversations; see `ocijax.sample.settings.Generator`.
 
     Each has a slot of the cache while it is answered, and whoever waits takes a slot as soon as one
-    is free; so do conversations of other calls from other threads. A conversation that goes on is
+    is free; so do conversations of other calls from other threads, one of which takes the steps for
+    all. A conversation that goes on is
     read from where it was left, see `ocijax.sample.slots`. Lengths are rounded up to few steps, so
     that few programs are compiled whatever is asked; settings, and how many ask, compile nothing.
 
@@ -144,7 +152,9 @@ class Sampler:
         self._observe = observe
 
         self.read_tokens = 0
-        self._lock = threading.Lock()
+        self._turn = threading.Condition()
+        self._stepping = False
+        self._given_up: list[_Request] = []
         self._slots = Slots(self._count)
         rows = Rows(*(np.zeros(self._count, dtype) for dtype in DTYPES))
         self._rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec()))
@@ -155,13 +165,41 @@ class Sampler:
         self._resting: list[int] = []
         self._in_flight: tuple[jax.Array, dict[int, _Request]] | None = None
 
+    @property
+    def slots(self) -> int:
+        """How many conversations are answered at once at most."""
+        return self._count
+
+    @property
+    def free_slots(self) -> int:
+        """How many slots no conversation has."""
+        return self._slots.free
+
+    def prompt_tokens(self, conversation: Conversation) -> int:
+        """How many tokens a conversation and its generation prompt are.
+
+        Raises:
+          InputError: the template cannot express the conversation.
+        """
+        return len(self._transcripts.tokens(conversation))
+
     def generate(
-        self, conversations: Sequence[Conversation], settings: SamplingSettings
+        self,
+        conversations: Sequence[Conversation],
+        settings: SamplingSettings,
+        follow: Follow | None = None,
     ) -> list[Completion]:
         """One completion for each conversation, in order.
 
         Draws depend on ``settings.seed`` and the conversation's index in this call, not on what
         else is answered at the time.
+
+        Args:
+          conversations: what to answer.
+          settings: how.
+          follow: called in this thread whenever tokens were generated; however long it takes, the
+            answers of other calls go on. What it raises gives up the call, whose slots are free
+            then, and is raised here.
 
         Raises:
           InputError: a conversation does not end with a user turn, or leaves no room for an answer
@@ -171,14 +209,65 @@ class Sampler:
             self._request(index, conversation, settings)
             for index, conversation in enumerate(conversations)
         ]
-        with self._lock:
+        texts = [AnswerText(self._tokenizer, self._template, settings.stop) for _ in requests]
+        with self._turn:
             # Neighbours in length are read together; the longest begin first, and end last.
             self._waiting.extend(sorted(requests, key=lambda one: -len(one.prompt)))
-        while any(one.finish_reason is None for one in requests):
-            with self._lock:
-                if any(one.finish_reason is None for one in requests):
-                    self._step()
+        try:
+            while any(one.finish_reason is None for one in requests):
+                self._advance()
+                if follow is not None:
+                    self._tell(requests, texts, follow)
+        except BaseException:
+            self._give_up(requests)
+            raise
         return [self._completion(one) for one in requests]
+
+    def _tell(
+        self, requests: Sequence[_Request], texts: Sequence[AnswerText], follow: Follow
+    ) -> None:
+        """Tells what is new of each answer."""
+        for request, text in zip(requests, texts, strict=True):
+            # In this order: the thread that steps adds tokens before it says why they ended.
+            ended = request.finish_reason is not None
+            new = request.tokens[text.tokens :]
+            if new or (ended and not text.ended):
+                follow(request.index, text.add(new, last=ended))
+
+    def _advance(self) -> None:
+        """Takes a step, or waits for the end of the one that another thread is taking."""
+        with self._turn:
+            if self._stepping:
+                self._turn.wait()
+                return
+            self._stepping = True
+        try:
+            self._step()
+        finally:
+            with self._turn:
+                self._stepping = False
+                self._drop_given_up()
+                self._turn.notify_all()
+
+    def _give_up(self, requests: Iterable[_Request]) -> None:
+        """Ends requests that nobody wants any more, now or after the step that is being taken."""
+        with self._turn:
+            self._given_up.extend(requests)
+            if not self._stepping:
+                self._drop_given_up()
+
+    def _drop_given_up(self) -> None:
+        for one in self._given_up:
+            if one.finish_reason:
+                continue
+            one.finish_reason = "given up"
+            if one.slot < 0:
+                self._waiting.remove(one)
+                continue
+            if self._answering.pop(one.slot, None) is None:
+                self._reading.remove(one)
+            self._leave(one)
+        self._given_up = []
 
     def _request(
         self, index: int, conversation: Conversation, settings: SamplingSettings
@@ -325,11 +414,15 @@ class Sampler:
             if one.finish_reason:
                 finished += 1
                 del self._answering[slot]
-                self._resting.append(slot)
-                # The last token was not read.
-                self._slots.leave(slot, np.array([*one.prompt, *one.tokens[:-1]], np.int32))
+                self._leave(one)
                 self._transcripts.remember(one.conversation, self._completion(one))
         self._observe(finished)
+
+    def _leave(self, request: _Request) -> None:
+        """Frees a request's slot, which goes on holding what was read: not the last token."""
+        self._resting.append(request.slot)
+        held = [*request.prompt, *request.tokens][: request.known + len(request.tokens)]
+        self._slots.leave(request.slot, np.array(held, np.int32))
 
     def _extend(self, request: _Request, new: list[int]) -> None:
         """Adds new tokens up to a stop string, and says why the answer has ended where it has."""
@@ -349,13 +442,9 @@ class Sampler:
         return any(string in text for string in stop)
 
     def _completion(self, request: _Request) -> Completion:
-        text = self._tokenizer.decode(request.tokens)
-        cuts = [text.find(stop) for stop in request.settings.stop if stop in text]
-        if cuts:
-            text = text[: min(cuts)]
-        return Completion(
-            self._template.answer_text(text), tuple(request.tokens), request.finish_reason
-        )
+        stop = request.settings.stop
+        text = answer_text(request.tokens, self._tokenizer, self._template, stop)
+        return Completion(text, tuple(request.tokens), request.finish_reason)
 
     def _filled(self, request: _Request) -> int:
         """Places that an answer may fill once the next tokens and those in flight are there."""
