@@ -218,6 +218,8 @@ class Sampler:
                 self._advance()
                 if follow is not None:
                     self._tell(requests, texts, follow)
+            if follow is not None:  # Another thread may have ended them since.
+                self._tell(requests, texts, follow)
         except BaseException:
             self._give_up(requests)
             raise

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -409,3 +410,19 @@ def test_a_short_answer_does_not_wait_for_the_end_of_a_long_one(parameters, toke
         shared.generate(RAGGED[1:2], SamplingSettings(max_new_tokens=1))
         assert not long.done()
         long.result()
+
+
+def test_an_answer_that_ends_while_its_follower_is_slow_is_told_to_its_end(parameters, tokenizer):
+    shared = Sampler(
+        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, decode_steps=1
+    )
+    settings = [dataclasses.replace(DRAWN, max_new_tokens=4, seed=seed) for seed in range(40)]
+
+    def ask(setting):
+        told = []
+        follow = lambda index, text: (time.sleep(0.02), told.append(text))  # noqa: E731
+        [completion] = shared.generate(RAGGED[:1], setting, follow)
+        return "".join(told) == completion.text
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(ask, settings))
