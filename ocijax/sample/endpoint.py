@@ -33,8 +33,9 @@ class Endpoint:
       concurrency: most requests at once, of all calls together.
       retries: how often what fails is asked again.
       timeout: seconds that an answer may take.
-      kept: where answers of calls that failed are kept; what ``shelve.open`` gives keeps them for
-        the next process too.
+      kept: where answers of calls that failed are kept; a mapping on disk, such as `shelve` has,
+        keeps them for the next process too. It is used in the threads that call `generate`, one at
+        a time.
 
     Attributes:
       prompt_tokens: that the endpoint says it has read, so far.

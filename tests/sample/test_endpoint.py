@@ -1,6 +1,7 @@
 """Asking an endpoint that fails now and then, and one that dies."""
 
 import json
+import shelve
 import sys
 import threading
 import time
@@ -141,14 +142,28 @@ def test_of_an_endpoint_that_dies_the_answers_are_kept(status):
         assert asked[8:] == [1]
 
 
-def test_kept_answers_can_outlive_the_process():
-    kept = {}
-    with endpoint(lambda request, number: (500 if number else 200, {})) as url:
-        with pytest.raises(InputError):
-            Endpoint(url, "some", concurrency=1, retries=0, kept=kept).generate(ASKED[:2], GREEDY)
-        assert len(kept) == 1
-        with pytest.raises(InputError, match="1 of 2 answers"):
-            Endpoint(url, "some", concurrency=1, retries=0, kept=kept).generate(ASKED[:2], GREEDY)
+def test_kept_answers_on_disk_outlive_the_process(tmp_path):
+    asked = []
+
+    def behave(request, number):
+        asked.append(len(request["messages"][-1]["content"].split()))
+        return (500 if number == 1 else 200), {}
+
+    def ask():
+        with shelve.open(tmp_path / "kept") as kept:
+            asker = Endpoint(url, "some", concurrency=1, retries=0, kept=kept)
+            try:
+                return [one.text for one in asker.generate(ASKED[:3], GREEDY)]
+            finally:
+                left.append(len(kept))
+
+    left = []
+    with endpoint(behave) as url:
+        with pytest.raises(InputError, match="1 of 3 answers"):
+            ask()
+        assert ask() == ["1", "2", "3"]
+    assert asked == [1, 2, 2, 3]
+    assert left == [1, 0]
 
 
 def test_a_request_that_is_wrong_is_not_made_again():
