@@ -2,18 +2,22 @@
 
     python -m eval.run --checkpoint=runs/first --benchmark=humaneval --protocol=execution \
         --workdir=runs/first-humaneval
+    python -m eval.run --endpoint=http://127.0.0.1:8000/v1 --endpoint_model=first \
+        --benchmark=humaneval --workdir=runs/endpoint
     python -m eval.run --samples=samples.jsonl --benchmark=mbpp --workdir=runs/samples
 
 Protocols: `single` answers once; `execution` shows a program's run on the public tests and lets the
 model repair it; `resample`, the control, answers anew instead; `scrambled`, another control, shows
 another task's feedback. Benchmarks are HumanEval+ and MBPP+ (HUMANEVAL_OVERRIDE_PATH and
 MBPP_OVERRIDE_PATH name EvalPlus's files, or else the eval extra downloads them) or a file of tasks,
-see ocijax/judge/task.py. Run again, the same command goes on where it was. WORKDIR/results.jsonl
-has a row a task with its whole trajectory, WORKDIR/summary.json the rates with 95 % intervals.
+see ocijax/judge/task.py. An endpoint's key is read from OPENAI_API_KEY. Run again, the same command
+goes on where it was. WORKDIR/results.jsonl has a row a task with its whole trajectory,
+WORKDIR/summary.json the rates with 95 % intervals.
 """
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +33,8 @@ from ocijax.evaluate.summary import SummaryRow, table
 from ocijax.judge.benchmark import Benchmark, load_benchmark
 from ocijax.judge.samples import read_samples
 from ocijax.program import run
-from ocijax.sample.settings import Completion, SamplingSettings
+from ocijax.sample.endpoint import Endpoint
+from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.result import Limits
 from ocijax.sandbox.sandbox import LEVELS, Sandbox, describe_levels
 
@@ -45,9 +50,8 @@ class CheckpointGenerator:
       dtype: of the model; by default float32 on a CPU and bfloat16 elsewhere.
       batch_size: most conversations answered at once.
       tensor: devices that share each matrix; the others share the conversations.
-      draft_tokens: tokens that are looked up for each forward, see `ocijax.sample.lookup`.
       template: name of the chat template, where it is not to be the checkpoint's own.
-      observe: told how many more answers there are.
+      options: others of `ocijax.sample.sampler.Sampler`.
     """
 
     def __init__(
@@ -56,17 +60,16 @@ class CheckpointGenerator:
         dtype: str = "",
         batch_size: int = 64,
         tensor: int = 1,
-        draft_tokens: int = 0,
         template: str = "",
-        observe: Callable[[int], None] = lambda finished: None,
+        **options,
     ):
         self._folder = folder
         self._dtype = dtype
         self._batch_size = batch_size
         self._tensor = tensor
-        self._draft_tokens = draft_tokens
         self._template = template
-        self._observe = observe
+        self._options = options
+        self._loading = threading.Lock()
         self.shortened = 0
 
     @cached_property
@@ -88,8 +91,7 @@ class CheckpointGenerator:
             compute=ComputeConfig(dtype=dtype),
             mesh=mesh,
             slots=self._batch_size,
-            draft_tokens=self._draft_tokens,
-            observe=self._observe,
+            **self._options,
         )
         context = model.config.max_position_embeddings
         return ContextGenerator(sampler, model.template, model.tokenizer, context)
@@ -98,8 +100,10 @@ class CheckpointGenerator:
         self, conversations: Sequence[Conversation], settings: SamplingSettings
     ) -> list[Completion]:
         """One completion for each conversation, in order; ``shortened`` counts those cut."""
-        completions = self._generator.generate(conversations, settings)
-        self.shortened = self._generator.shortened
+        with self._loading:
+            generator = self._generator
+        completions = generator.generate(conversations, settings)
+        self.shortened = generator.shortened
         return completions
 
 
@@ -154,12 +158,14 @@ def check_flags(values: flags.FlagValues) -> None:
     Raises:
       InputError: names the flag.
     """
-    if bool(values.checkpoint) == bool(values.samples):
-        raise InputError("give either --checkpoint=DIR or --samples=FILE")
+    if sum(map(bool, (values.checkpoint, values.endpoint, values.samples))) != 1:
+        raise InputError("give one of --checkpoint=DIR, --endpoint=URL and --samples=FILE")
+    if bool(values.endpoint) != bool(values.endpoint_model):
+        raise InputError("--endpoint and --endpoint_model belong together; give both")
     if values.samples and values.protocol != "single":
         raise InputError(
             f"--protocol={values.protocol}: a samples file holds finished answers; only a "
-            "--checkpoint can repair them"
+            "--checkpoint or an --endpoint can repair them"
         )
     check_protocol(values.protocol, values.rounds, values.temperature)
     selected_tasks(values.tasks)
@@ -176,7 +182,6 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
     from ocijax.train.checkpoint import checkpoint_folder
 
     values = flags.FLAGS
-    folder = checkpoint_folder(values.checkpoint)
     settings = SamplingSettings(
         values.max_new_tokens,
         values.temperature,
@@ -185,17 +190,10 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
         tuple(values.stop),
         values.top_k,
     )
+    folder = checkpoint_folder(values.checkpoint) if values.checkpoint else None
     benchmark = _load(sandbox)
     with ProgressBar(f"{benchmark.name} {values.protocol}") as bar:
-        generator = CheckpointGenerator(
-            folder,
-            values.dtype,
-            values.batch_size,
-            values.tensor,
-            values.draft_tokens,
-            values.template,
-            bar.answered,
-        )
+        model, generator = _generator(folder, bar.answered)
         summary = evaluate(
             benchmark,
             values.protocol,
@@ -203,18 +201,40 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             sandbox,
             settings,
             values.workdir,
-            model=f"{folder} {values.template}".rstrip(),
+            model=model,
             rounds=values.rounds,
             samples=values.samples_per_task,
+            # Spare slots, so that a conversation whose program runs keeps its own.
+            at_once=-(-values.batch_size * 7 // 8),
             observe=bar,
         )
-    if generator.shortened:
+    if shortened := getattr(generator, "shortened", 0):
         print(
-            f"{generator.shortened} answers were given without the oldest turns, which the model's "
-            "context could not hold",
+            f"{shortened} answers were given without the oldest turns, which the model's context "
+            "could not hold",
             file=sys.stderr,
         )
     return summary
+
+
+def _generator(folder: Path | None, observe: Callable[[int], None]) -> tuple[str, Generator]:
+    """What answers, and its name for the record: a checkpoint, or else an endpoint."""
+    values = flags.FLAGS
+    if folder is None:
+        endpoint = Endpoint(values.endpoint, values.endpoint_model, concurrency=values.batch_size)
+        return f"{values.endpoint_model} at {values.endpoint}", endpoint
+    generator = CheckpointGenerator(
+        folder,
+        values.dtype,
+        values.batch_size,
+        values.tensor,
+        values.template,
+        draft_tokens=values.draft_tokens,
+        int8_weights=values.int8_weights,
+        int8_cache=values.int8_cache,
+        observe=observe,
+    )
+    return f"{folder} {values.template}".rstrip(), generator
 
 
 def _judge(sandbox: Sandbox) -> list[SummaryRow]:
@@ -241,6 +261,8 @@ if __name__ == "__main__":
         "checkpoint", "", "Checkpoint, training workdir or Hugging Face folder of the model."
     )
     flags.DEFINE_string("template", "", "Chat template; by default the checkpoint's own.")
+    flags.DEFINE_string("endpoint", "", "OpenAI-compatible endpoint to ask instead, up to /v1.")
+    flags.DEFINE_string("endpoint_model", "", "Which of its models; with --endpoint.")
     flags.DEFINE_string("samples", "", "Programs to judge instead, in EvalPlus's format (JSONL).")
     flags.DEFINE_string("benchmark", None, "humaneval, mbpp, or a file of tasks.", required=True)
     flags.DEFINE_string("workdir", None, "Folder of the run; made where absent.", required=True)
@@ -257,6 +279,8 @@ if __name__ == "__main__":
     flags.DEFINE_integer("batch_size", 64, "Most answers written at once.", lower_bound=1)
     flags.DEFINE_integer("tensor", 1, "Devices that share each matrix.", lower_bound=1)
     flags.DEFINE_integer("draft_tokens", 0, "Tokens looked up in the conversation a forward.", 0)
+    flags.DEFINE_bool("int8_weights", False, "Hold the layers' weights in eight bits.")
+    flags.DEFINE_bool("int8_cache", False, "Hold keys and values in eight bits.")
     flags.DEFINE_enum("dtype", "", ["", "float32", "bfloat16"], "Of the model; by the device.")
     flags.DEFINE_list("packages", ["numpy"], "Installed packages that programs may import.")
     flags.DEFINE_enum("isolation", "namespaces", list(LEVELS), describe_levels())

@@ -73,7 +73,7 @@ def parse_conversation(
         raise InputError("it has no messages")
     messages: list[Message] = []
     for index, message in enumerate(rows):
-        message = _parse_message(message, f"message {index}")
+        message = parse_message(message, f"message {index}")
         previous = messages[-1].role if messages else None
         if message.role == "system" and previous is not None:
             raise InputError(f"message {index} is a system turn, which may only come first")
@@ -94,7 +94,16 @@ def parse_conversation(
     )
 
 
-def _parse_message(row: Any, place: str) -> Message:
+def parse_message(row: Any, place: str) -> Message:
+    """The message of one JSON row.
+
+    Args:
+      row: the row as `json.loads` gives it; other fields than role and content are passed over.
+      place: what error messages call it.
+
+    Raises:
+      InputError: the role is not known, or the content is not text or empty.
+    """
     if not isinstance(row, dict):
         raise InputError(f"{place} is not a JSON object")
     role, content = row.get("role"), row.get("content")

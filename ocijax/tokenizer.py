@@ -153,7 +153,16 @@ class HuggingFaceTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._special = {token["content"]: token["id"] for token in added if token["special"]}
-        self._symbols = {token["id"]: token["content"] for token in added if not token["special"]}
+        # What the library would decode by what stands beside it: the byte-level decoder takes the
+        # letters of an added token for bytes, byte fallback gives up good bytes beside bad ones.
+        self._apart = {
+            token["id"]: token["content"].encode() for token in added if not token["special"]
+        }
+        if (config.get("model") or {}).get("byte_fallback"):
+            bytes_of = {self._tokenizer.token_to_id(f"<0x{byte:02X}>"): byte for byte in range(256)}
+            self._apart |= {
+                index: bytes([byte]) for index, byte in bytes_of.items() if index is not None
+            }
         self.vocab_size = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
 
     def encode(self, text: str) -> list[int]:
@@ -162,15 +171,14 @@ class HuggingFaceTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """See `Tokenizer.decode`."""
-        # The byte-level decoder would take the letters of an added token for bytes.
-        text, run = "", []
+        content, run = b"", []
         for index in ids:
-            if index in self._symbols:
-                text += self._tokenizer.decode(run) + self._symbols[index]
+            if index in self._apart:
+                content += self._tokenizer.decode(run).encode() + self._apart[index]
                 run = []
             else:
                 run.append(index)
-        return text + self._tokenizer.decode(run)
+        return (content + self._tokenizer.decode(run).encode()).decode(errors="replace")
 
     def special_id(self, token: str) -> int | None:
         """See `Tokenizer.special_id`."""

@@ -18,7 +18,7 @@ from ocijax.judge.benchmark import Benchmark
 from ocijax.judge.checker import Verdict, check
 from ocijax.judge.samples import Sample
 from ocijax.judge.task import Task
-from ocijax.refine.loop import Attempt, Trajectory, begin, refine, show_feedback
+from ocijax.refine.loop import SHOW_FEEDBACK, Attempt, Trajectory, begin, refine
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
 
@@ -37,6 +37,7 @@ def evaluate(
     model: str = "",
     rounds: int = 2,
     samples: int = 1,
+    at_once: int = 64,
     observe: Observe = lambda done, total: None,
 ) -> list[SummaryRow]:
     """Measures a generator on a benchmark under a protocol.
@@ -55,6 +56,7 @@ def evaluate(
       model: what answers, for the record.
       rounds: most answers for a task; ``single`` has one.
       samples: independent trajectories for each task.
+      at_once: how many of them are under way, see `ocijax.refine.loop.refine`.
       observe: told of progress.
 
     Returns:
@@ -84,6 +86,7 @@ def evaluate(
                     sandbox,
                     settings,
                     rounds,
+                    at_once,
                     observe,
                 )
             )
@@ -147,6 +150,7 @@ async def _solve(
     sandbox: Sandbox,
     settings: SamplingSettings,
     rounds: int,
+    at_once: int,
     observe: Observe,
 ) -> None:
     finished = store.finished()
@@ -176,7 +180,8 @@ async def _solve(
         trajectories,
         settings,
         rounds,
-        ask_again=PROTOCOLS[protocol] or show_feedback,
+        ask_again=PROTOCOLS[protocol] or SHOW_FEEDBACK,
+        at_once=at_once,
         finish=finish,
         recall=recall,
     )

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from ocijax.conversation import Conversation
 from ocijax.errors import InputError
 from ocijax.refine.feedback import LABEL
-from ocijax.refine.loop import AskAgain, Trajectory, begin, show_feedback
+from ocijax.refine.loop import SHOW_FEEDBACK, AskAgain, Trajectory, begin
 
 UNINFORMATIVE = LABEL + "AssertionError: wrong output"
 """Shown by ``scrambled`` where no other task failed."""
@@ -54,9 +54,9 @@ def show_feedback_of_another(
 
 PROTOCOLS: dict[str, AskAgain | None] = {
     "single": None,
-    "execution": show_feedback,
-    "resample": ask_afresh,
-    "scrambled": show_feedback_of_another,
+    "execution": SHOW_FEEDBACK,
+    "resample": AskAgain(ask_afresh),
+    "scrambled": AskAgain(show_feedback_of_another, together=True),
 }
 """How each protocol asks again; ``None``: it does not."""
 

@@ -9,6 +9,7 @@ WORKDIR/summary.json    see ocijax.evaluate.summary
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ Row = dict[str, Any]
 
 
 class RowLog:
-    """A JSON lines file that grows; held by one process at a time.
+    """A JSON lines file that grows; held by one process at a time, any of whose threads may add.
 
     Args:
       path: made where absent; a last line that a killed run left half is cut off.
@@ -31,6 +32,7 @@ class RowLog:
 
     def __init__(self, path: Path):
         self._path = path
+        self._lock = threading.Lock()
         try:
             # Unbuffered: closing after a failed write has nothing left to write.
             self._file = open(path, "a+b", buffering=0)  # noqa: SIM115  open as long as this object
@@ -55,14 +57,15 @@ class RowLog:
         Raises:
           InputError: it cannot be written; the rows before are whole.
         """
-        try:
-            left = memoryview(json.dumps(row).encode() + b"\n")
-            while left:
-                left = left[self._file.write(left) :]
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise InputError(f"{self._path}: cannot write it: {error.strerror}") from error
-        self.rows.append(row)
+        left = memoryview(json.dumps(row).encode() + b"\n")
+        with self._lock:
+            try:
+                while left:
+                    left = left[self._file.write(left) :]
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise InputError(f"{self._path}: cannot write it: {error.strerror}") from error
+            self.rows.append(row)
 
     def close(self) -> None:
         """Lets others have the file."""

@@ -1,8 +1,10 @@
-"""The loop: answer, run, read what happened, answer again; all unfinished tasks side by side."""
+"""The loop: answer, run, read what happened, answer again; many tasks side by side."""
 
 import asyncio
+import hashlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from ocijax.conversation import Conversation, Message
@@ -12,9 +14,6 @@ from ocijax.refine.extract import extract_code
 from ocijax.refine.feedback import no_code_feedback, public_feedback
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
-
-_ANSWERS_A_CALL = 128
-_SEEDS_BETWEEN_ROUNDS = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,22 @@ class Trajectory:
         return programs[-1] if programs else ""
 
 
-AskAgain = Callable[[Sequence[Trajectory], random.Random], Sequence[Conversation]]
+Ask = Callable[[Sequence[Trajectory], random.Random], Sequence[Conversation]]
 """``(unfinished trajectories, source of chance) -> what each goes on with``, a user turn last."""
+
+
+@dataclass(frozen=True)
+class AskAgain:
+    """How unfinished tasks are asked again.
+
+    Attributes:
+      ask: gives what each sees.
+      together: whether it must be given all that are unfinished after a round, so that each waits
+        for the others; otherwise it is given one.
+    """
+
+    ask: Ask
+    together: bool = False
 
 
 def begin(task: Task, sample: int = 0) -> Trajectory:
@@ -77,10 +90,13 @@ def begin(task: Task, sample: int = 0) -> Trajectory:
     return Trajectory(task, conversation, sample=sample)
 
 
-def show_feedback(unfinished: Sequence[Trajectory], chance: random.Random) -> list[Conversation]:
-    """Each task is told what its last program did."""
+def _show_feedback(unfinished: Sequence[Trajectory], chance: random.Random) -> list[Conversation]:
     del chance
     return [one.conversation.append("user", one.attempts[-1].feedback) for one in unfinished]
+
+
+SHOW_FEEDBACK = AskAgain(_show_feedback)
+"""Each task is told what its last program did."""
 
 
 async def refine(
@@ -90,28 +106,34 @@ async def refine(
     settings: SamplingSettings,
     rounds: int,
     *,
-    ask_again: AskAgain = show_feedback,
+    ask_again: AskAgain = SHOW_FEEDBACK,
+    at_once: int = 64,
     finish: Callable[[Trajectory], Awaitable[None]] | None = None,
     recall: Callable[[Trajectory, Completion], Attempt | None] = lambda one, completion: None,
 ) -> list[Trajectory]:
     """Answers each task, shows it what its program did, and lets it answer again.
 
     A task ends when its program passes the tests that may be shown, or after ``rounds`` answers.
-    The generator works in a thread: while it answers, programs of earlier answers run, and so does
-    what ``finish`` does.
+    Each goes on as soon as it can, whatever the others do, and another one begins only when one has
+    ended: so a sampler still has a conversation in its slot when it goes on, and has others to
+    answer while programs run.
 
     Example::
 
       [trajectory] = asyncio.run(refine(sampler, Sandbox(), [begin(task)], settings, rounds=2))
 
     Args:
-      generator: answers; what it is asked in one call depends on nothing but the arguments here
-        and earlier outcomes, so that a repeated run makes the same calls.
+      generator: answers; it is asked for one answer a call, by as many threads as tasks are under
+        way. What it is asked depends on nothing but the task's own answers before, or with
+        ``ask_again.together`` on all tasks' answers before, so that a repeated run makes the same
+        calls.
       sandbox: runs the programs.
       trajectories: where to begin, see `begin`.
-      settings: how to answer; each call draws from a seed of its own.
+      settings: how to answer; each answer draws from a seed of its own.
       rounds: most answers for a task.
       ask_again: what the next round sees.
+      at_once: tasks under way; somewhat fewer than a sampler has slots, so that a conversation
+        whose program runs keeps its own.
       finish: awaited with each trajectory as it ends.
       recall: asked for an attempt before it is run: one that is known already is not run again.
 
@@ -119,37 +141,58 @@ async def refine(
       The trajectories at their ends, in order.
     """
     trajectories = list(trajectories)
+    threads = ThreadPoolExecutor(at_once, thread_name_prefix="refine")
+    under_way = asyncio.Semaphore(at_once)
 
-    async def attempt(index: int, asked: Conversation, completion: Completion, last: bool) -> None:
-        before = trajectories[index]
+    async def answer(before: Trajectory, asked: Conversation, number: int) -> Trajectory:
+        seeded = replace(settings, seed=_seed(settings.seed, before, number))
+        [completion] = await asyncio.get_running_loop().run_in_executor(
+            threads, generator.generate, [asked], seeded
+        )
         made = recall(before, completion) or await try_answer(sandbox, before.task, completion)
-        trajectories[index] = after = replace(
+        return replace(
             before,
             conversation=asked.append("assistant", completion.text),
             attempts=(*before.attempts, made),
         )
-        if finish is not None and (made.passed or last):
-            await finish(after)
 
-    for number in range(rounds):
-        indices = [index for index, one in enumerate(trajectories) if not one.passed]
-        asked = [trajectories[index].conversation for index in indices]
-        if number:
-            chance = random.Random(f"{settings.seed}/{number}")
-            asked = ask_again([trajectories[index] for index in indices], chance)
+    async def go_on(index: int, asked: Conversation, numbers: range) -> None:
+        async with under_way:
+            for number in numbers:
+                if number > numbers.start:
+                    [asked] = ask_again.ask([trajectories[index]], _chance(settings, number))
+                trajectories[index] = await answer(trajectories[index], asked, number)
+                if trajectories[index].passed:
+                    break
+        if finish is not None and (trajectories[index].passed or numbers.stop == rounds):
+            await finish(trajectories[index])
+
+    together = ask_again.together
+    for numbers in [range(one, one + 1) for one in range(rounds)] if together else [range(rounds)]:
+        unfinished = [index for index, one in enumerate(trajectories) if not one.passed]
+        asked = [trajectories[index].conversation for index in unfinished]
+        if numbers.start:
+            chance = _chance(settings, numbers.start)
+            asked = ask_again.ask([trajectories[index] for index in unfinished], chance)
         try:
             async with asyncio.TaskGroup() as running:
-                for start in range(0, len(indices), _ANSWERS_A_CALL):
-                    part = slice(start, start + _ANSWERS_A_CALL)
-                    seed = settings.seed + _SEEDS_BETWEEN_ROUNDS * number + start
-                    completions = await asyncio.to_thread(
-                        generator.generate, asked[part], replace(settings, seed=seed)
-                    )
-                    for turn in zip(indices[part], asked[part], completions, strict=True):
-                        running.create_task(attempt(*turn, last=number == rounds - 1))
+                for index, conversation in zip(unfinished, asked, strict=True):
+                    running.create_task(go_on(index, conversation, numbers))
         except ExceptionGroup as failures:
+            threads.shutdown(wait=False, cancel_futures=True)
             raise failures.exceptions[0] from failures
+    threads.shutdown()
     return trajectories
+
+
+def _seed(seed: int, trajectory: Trajectory, number: int) -> int:
+    """Of one answer: neither what else is asked nor in which order makes a difference to it."""
+    name = f"{seed}/{trajectory.task.task_id}/{trajectory.sample}/{number}"
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+
+
+def _chance(settings: SamplingSettings, number: int) -> random.Random:
+    return random.Random(f"{settings.seed}/{number}")
 
 
 async def try_answer(sandbox: Sandbox, task: Task, completion: Completion) -> Attempt:

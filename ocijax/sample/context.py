@@ -1,5 +1,6 @@
 """Conversations that have grown too long for a model's context lose whole turns."""
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +33,7 @@ class ContextGenerator:
         self._template = template
         self._tokenizer = tokenizer
         self._context = context
+        self._lock = threading.Lock()
         self.shortened = 0
 
     def generate(
@@ -41,7 +43,8 @@ class ContextGenerator:
         limit = self._context - min(settings.max_new_tokens, self._context // 2)
         asked = [shorten(one, self._template, self._tokenizer, limit) for one in conversations]
         pairs = zip(asked, conversations, strict=True)
-        self.shortened += sum(one is not other for one, other in pairs)
+        with self._lock:
+            self.shortened += sum(one is not other for one, other in pairs)
         return self._generator.generate(asked, settings)
 
 

@@ -124,18 +124,13 @@ class Engine:
         functions = self._prefill, self._decode, self._copy, self._set_rows, self._set_history
         return sum(map(len, functions))
 
-    def make_room(self, tokens: int) -> None:
-        """Makes slots hold so many tokens; what they hold stays.
+    def check_room(self, tokens: int) -> None:
+        """Checks that slots of so many tokens fit beside the model.
 
         Raises:
-          InputError: they do not fit beside the model; it says how many slots would.
+          InputError: they do not; it says how many slots would.
         """
-        beside = 1 + self._draft_tokens  # where rows at rest write, and drafts that are wrong
-        # All that there may be is not rounded up to a power of two.
-        most = -(-(self._context + beside) // _SHORTEST) * _SHORTEST
-        places = min(_bucket(tokens + beside), most)
-        if self._cache is not None and places <= self._places:
-            return
+        places = self._places_for(tokens)
         needed = bytes_on_a_device(abstract_cache(*self._shape, places))
         if needed > self._free:
             fitting = max(0, self.slots * self._free // needed)
@@ -144,6 +139,17 @@ class Engine:
                 f"{self.slots} conversations at once, of {places:,} tokens each, take {taken} of "
                 f"a device, where {free} are left beside the model: {fitting} fit"
             )
+
+    def make_room(self, tokens: int) -> None:
+        """Makes slots hold so many tokens; what they hold stays.
+
+        Raises:
+          InputError: they do not fit beside the model, see `check_room`.
+        """
+        places = self._places_for(tokens)
+        if self._cache is not None and places <= self._places:
+            return
+        self.check_room(tokens)
         recorded = places if self._draft_tokens else 0
         if self._cache is None:
             self._cache = empty_cache(*self._shape, places)
@@ -268,6 +274,13 @@ class Engine:
                 )
             for each in compiling:
                 each.result()
+
+    def _places_for(self, tokens: int) -> int:
+        """Of a slot that holds so many tokens."""
+        beside = 1 + self._draft_tokens  # where rows at rest write, and drafts that are wrong
+        # All that there may be is not rounded up to a power of two.
+        most = -(-(self._context + beside) // _SHORTEST) * _SHORTEST
+        return min(_bucket(tokens + beside), most)
 
     @property
     def _places(self) -> int:

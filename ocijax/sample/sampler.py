@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
 from ocijax.model.parameters import Parameters
 from ocijax.sample.decoding import Rows
+from ocijax.sample.detokenization import AnswerText, answer_text
 from ocijax.sample.engine import AT_REST, CHUNK_ROWS, Chunk, Engine
 from ocijax.sample.pace import Pace
 from ocijax.sample.settings import Completion, SamplingSettings
@@ -28,6 +29,12 @@ from ocijax.tokenizer import Tokenizer, check_vocabulary
 
 _PREFILL_TOKENS = 8192
 """Most tokens of prompts that are read before answers go on."""
+
+Follow = Callable[[int, str], None]
+"""Told a conversation's index in the call and what is new of its answer's text, maybe nothing.
+
+Joined, the texts are the completion's; each is certain, see `ocijax.sample.detokenization`.
+"""
 
 
 @dataclass(eq=False)
@@ -41,7 +48,7 @@ class _Request:
       prompt: its tokens.
       limit: most tokens to generate.
       tokens: those generated.
-      finish_reason: why it ended; ``None`` while it has not.
+      finish_reason: why it ended, ``given up`` where nobody wants it; ``None`` while it has not.
       slot: the one it has; -1 where it waits for one.
       known: how many of its tokens are in the cache.
     """
@@ -60,11 +67,6 @@ class _Request:
     def unread(self) -> int:
         """Tokens still to read before it can be answered: the last one is read by the answer."""
         return len(self.prompt) - 1 - self.known
-
-    @property
-    def cached(self) -> np.ndarray:
-        """Tokens of prompt and answer that its slot holds: all but the last, ``[length]`` int32."""
-        return np.array([*self.prompt, *self.tokens][:-1], np.int32)
 
     @property
     def longest(self) -> int:
@@ -92,9 +94,10 @@ class Sampler:
     """Answers conversations; see `ocijax.sample.settings.Generator`.
 
     Each has a slot of the cache while it is answered, and whoever waits takes a slot as soon as one
-    is free; so do conversations of other calls from other threads. A conversation that goes on is
-    read from where it was left, see `ocijax.sample.slots`. Lengths are rounded up to few steps, so
-    that few programs are compiled whatever is asked; settings, and how many ask, compile nothing.
+    is free; so do conversations of other calls from other threads, one of which takes the steps for
+    all. A conversation that goes on is read from where it was left, see `ocijax.sample.slots`.
+    Lengths are rounded up to few steps, so that few programs are compiled whatever is asked;
+    settings, and how many ask, compile nothing.
 
     Example::
 
@@ -177,7 +180,9 @@ class Sampler:
         self._observe = observe
 
         self.prefilled_tokens = self.generated_tokens = self.forwards = 0
-        self._lock = threading.Lock()
+        self._turn = threading.Condition()
+        self._stepping = False
+        self._given_up: list[_Request] = []
         self._waiting: deque[_Request] = deque()
         self._reading: list[_Request] = []
         self._answering: dict[int, _Request] = {}
@@ -185,13 +190,41 @@ class Sampler:
         self._in_flight: _Call | None = None
         self._looked = time.perf_counter()
 
+    @property
+    def slots(self) -> int:
+        """How many conversations are answered at once at most."""
+        return self.engine.slots
+
+    @property
+    def free_slots(self) -> int:
+        """How many slots no conversation has."""
+        return self._slots.free
+
+    def prompt_tokens(self, conversation: Conversation) -> int:
+        """How many tokens a conversation and its generation prompt are.
+
+        Raises:
+          InputError: the template cannot express the conversation.
+        """
+        return len(self._transcripts.tokens(conversation))
+
     def generate(
-        self, conversations: Sequence[Conversation], settings: SamplingSettings
+        self,
+        conversations: Sequence[Conversation],
+        settings: SamplingSettings,
+        follow: Follow | None = None,
     ) -> list[Completion]:
         """One completion for each conversation, in order.
 
         Draws depend on ``settings.seed`` and the conversation's index in this call, not on what
         else is answered at the time.
+
+        Args:
+          conversations: what to answer.
+          settings: how.
+          follow: called in this thread whenever tokens were generated; however long it takes, the
+            answers of other calls go on. What it raises gives up the call, whose slots are free
+            then, and is raised here.
 
         Raises:
           InputError: a conversation does not end with a user turn, or leaves no room for an answer
@@ -201,16 +234,22 @@ class Sampler:
             self._request(index, conversation, settings)
             for index, conversation in enumerate(conversations)
         ]
-        with self._lock:
-            self.engine.make_room(max((one.longest for one in requests), default=1))
-            # Who goes on where it is held does so before others take its slot. Neighbours in length
-            # are read together; the longest begin first, and end last.
-            known = {one: self._slots.known(one.prompt[:-1]) for one in requests}
-            self._waiting.extend(sorted(requests, key=lambda one: (-known[one], -len(one.prompt))))
-        while any(one.finish_reason is None for one in requests):
-            with self._lock:
-                if any(one.finish_reason is None for one in requests):
-                    self._step()
+        texts = [AnswerText(self._tokenizer, self._template, settings.stop) for _ in requests]
+        self.engine.check_room(max((one.longest for one in requests), default=1))
+        # Who goes on where it is held does so before others take its slot. Neighbours in length
+        # are read together; the longest begin first, and end last.
+        known = {one: self._slots.known(one.prompt[:-1]) for one in requests}
+        self._waiting.extend(sorted(requests, key=lambda one: (-known[one], -len(one.prompt))))
+        try:
+            while any(one.finish_reason is None for one in requests):
+                self._advance()
+                if follow is not None:
+                    self._tell(requests, texts, follow)
+            if follow is not None:  # Another thread may have ended them since.
+                self._tell(requests, texts, follow)
+        except BaseException:
+            self._give_up(requests)
+            raise
         return [self._completion(one) for one in requests]
 
     @property
@@ -224,8 +263,55 @@ class Sampler:
         Slots hold the whole context from then on. Without, programs are compiled when they are
         first needed, while everybody waits.
         """
-        with self._lock:
+        with self._turn:
+            self._turn.wait_for(lambda: not self._stepping)
             self.engine.compile_ahead()
+
+    def _tell(
+        self, requests: Sequence[_Request], texts: Sequence[AnswerText], follow: Follow
+    ) -> None:
+        """Tells what is new of each answer."""
+        for request, text in zip(requests, texts, strict=True):
+            # In this order: the thread that steps adds tokens before it says why they ended.
+            ended = request.finish_reason is not None
+            new = request.tokens[text.tokens :]
+            if new or (ended and not text.ended):
+                follow(request.index, text.add(new, last=ended))
+
+    def _advance(self) -> None:
+        """Takes a step, or waits for the end of the one that another thread is taking."""
+        with self._turn:
+            if self._stepping:
+                self._turn.wait()
+                return
+            self._stepping = True
+        try:
+            self._step()
+        finally:
+            with self._turn:
+                self._stepping = False
+                self._drop_given_up()
+                self._turn.notify_all()
+
+    def _give_up(self, requests: Iterable[_Request]) -> None:
+        """Ends requests that nobody wants any more, now or after the step that is being taken."""
+        with self._turn:
+            self._given_up.extend(requests)
+            if not self._stepping:
+                self._drop_given_up()
+
+    def _drop_given_up(self) -> None:
+        for one in self._given_up:
+            if one.finish_reason:
+                continue
+            one.finish_reason = "given up"
+            if one.slot < 0:
+                self._waiting.remove(one)
+                continue
+            if self._answering.pop(one.slot, None) is None:
+                self._reading.remove(one)
+            self._leave(one)
+        self._given_up = []
 
     def _request(
         self, index: int, conversation: Conversation, settings: SamplingSettings
@@ -271,6 +357,7 @@ class Sampler:
             if alike - self._slots.known(prompt) >= WORTH_COPYING:
                 break  # What they have in common is there to copy once it is read.
             self._waiting.popleft()
+            self.engine.make_room(request.longest)
             place = self._slots.take(prompt)
             if place.source != place.slot:
                 self.engine.copy(place.source, place.slot, place.known)
@@ -329,8 +416,7 @@ class Sampler:
             if one.finish_reason:
                 finished += 1
                 del self._answering[slot]
-                self._resting.append(slot)
-                self._slots.leave(slot, one.cached)
+                self._leave(one)
                 self._transcripts.remember(one.conversation, self._completion(one))
         forwards, generated = int(np.sum(call.forwards)), int((tokens >= 0).sum())
         self.forwards += forwards
@@ -341,6 +427,12 @@ class Sampler:
             self._pace.note(call.draft_tokens, generated / forwards, a_forward)
         self._looked = now
         self._observe(finished)
+
+    def _leave(self, request: _Request) -> None:
+        """Frees a request's slot, which goes on holding what was read: not the last token."""
+        self._resting.append(request.slot)
+        held = [*request.prompt, *request.tokens][: request.known + len(request.tokens)]
+        self._slots.leave(request.slot, np.array(held, np.int32))
 
     def _extend(self, request: _Request, new: list[int]) -> None:
         """Adds new tokens up to a stop string, and says why the answer has ended where it has."""
@@ -360,13 +452,9 @@ class Sampler:
         return any(string in text for string in stop)
 
     def _completion(self, request: _Request) -> Completion:
-        text = self._tokenizer.decode(request.tokens)
-        cuts = [text.find(stop) for stop in request.settings.stop if stop in text]
-        if cuts:
-            text = text[: min(cuts)]
-        return Completion(
-            self._template.answer_text(text), tuple(request.tokens), request.finish_reason
-        )
+        stop = request.settings.stop
+        text = answer_text(request.tokens, self._tokenizer, self._template, stop)
+        return Completion(text, tuple(request.tokens), request.finish_reason)
 
     def _filled(self, request: _Request) -> int:
         """Places that an answer may fill once the next tokens and those in flight are there."""

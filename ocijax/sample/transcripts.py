@@ -4,6 +4,7 @@ Text that was generated may be encoded into other tokens than it was generated a
 said is therefore looked up by all that was said before, and only the rest is encoded.
 """
 
+import threading
 from collections import OrderedDict
 
 import numpy as np
@@ -20,6 +21,8 @@ _REMEMBERED = 8192
 class Transcripts:
     """The tokens of conversations, as far as they are known those that were generated.
 
+    Several threads may use them at once.
+
     Args:
       template: of the model.
       tokenizer: of the model.
@@ -29,6 +32,7 @@ class Transcripts:
         self._template = template
         self._tokenizer = tokenizer
         self._end_of_turn = template.special_ids(tokenizer)[template.end_of_turn]
+        self._lock = threading.Lock()
         self._answers: OrderedDict[tuple[Message, ...], tuple[int, ...]] = OrderedDict()
 
     def remember(self, conversation: Conversation, completion: Completion) -> None:
@@ -39,9 +43,10 @@ class Transcripts:
         if tokens[-1] != self._end_of_turn:
             return
         said = (*conversation.messages, Message("assistant", completion.text))
-        self._answers[said] = tokens
-        if len(self._answers) > _REMEMBERED:
-            self._answers.popitem(last=False)
+        with self._lock:
+            self._answers[said] = tokens
+            if len(self._answers) > _REMEMBERED:
+                self._answers.popitem(last=False)
 
     def tokens(self, conversation: Conversation) -> np.ndarray:
         """A conversation with its generation prompt, ``[length]`` int32.
@@ -52,10 +57,15 @@ class Transcripts:
         encoded = tokenize(conversation, self._template, self._tokenizer)
         tokens, written = encoded.tokens, encoded.completion
         for index, message in reversed([*enumerate(conversation.messages)]):
-            known = self._answers.get(conversation.messages[: index + 1])
+            known = self._recall(conversation.messages[: index + 1])
             if message.role == "assistant" and known:
-                self._answers.move_to_end(conversation.messages[: index + 1])
                 places = np.flatnonzero(written & (encoded.messages == index))
                 begin, end = places[0], places[-1] + 1
                 tokens = np.concatenate([tokens[:begin], known, tokens[end:]])
         return tokens.astype(np.int32)
+
+    def _recall(self, said: tuple[Message, ...]) -> tuple[int, ...] | None:
+        with self._lock:
+            if said in self._answers:
+                self._answers.move_to_end(said)
+            return self._answers.get(said)

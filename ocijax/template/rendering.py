@@ -29,6 +29,12 @@ def fill(pattern: str, content: str) -> str:
     return PLACEHOLDER.sub(lambda found: _TRIMMED[found[1]](content), pattern)
 
 
+def overlap(text: str, string: str) -> int:
+    """How many last characters of a text are the first ones of a string, at most all of them."""
+    lengths = range(min(len(text), len(string)), 0, -1)
+    return next((length for length in lengths if text.endswith(string[:length])), 0)
+
+
 @dataclass(frozen=True)
 class Piece:
     """A stretch of the rendering; tokenisation is cut hard between pieces.
@@ -125,6 +131,18 @@ class Template:
         """
         before, trim, after = PLACEHOLDER.split(self.answer.removesuffix(self.end_of_turn))
         return _TRIMMED[trim](generated.removeprefix(before).removesuffix(after))
+
+    def certain_answer(self, begun: str) -> str:
+        """The beginning of `answer_text` that is the same whatever the model writes next.
+
+        Args:
+          begun: what it has written so far.
+        """
+        before, trim, after = PLACEHOLDER.split(self.answer.removesuffix(self.end_of_turn))
+        if before.startswith(begun):
+            return ""
+        text = begun.removeprefix(before)
+        return _TRIMMED[trim](text[: len(text) - overlap(text, after)])
 
     def special_ids(self, tokenizer: Tokenizer) -> dict[str, int]:
         """Ids of the special tokens, by spelling.

@@ -16,6 +16,7 @@ from ocijax.model.config import ModelConfig
 from ocijax.model.parameters import init_parameters
 from ocijax.train.checkpoint import ModelDescription, save_model
 from tests.refine.conftest import make_task
+from tests.sample.fake_endpoint import endpoint
 
 TASKS = 12
 CONFIG = ModelConfig(
@@ -150,8 +151,38 @@ def test_a_checkpoint_is_measured(tasks_file, checkpoint, tmp_path):
     assert all(len(row["conversation"]["messages"]) == 4 for row in rows(workdir))
 
 
+def test_what_an_endpoint_answered_before_it_died_is_not_asked_again(tasks_file, tmp_path):
+    pytest.importorskip("openai", reason="openai, the client of endpoints, is absent")
+    answered = []
+
+    def behave(request, number):
+        if number == 5:
+            return 401, {}
+        answered.append(request["messages"][0]["content"])
+        return 200, {}
+
+    def reply(content):
+        return f"```python\n{program(int(content.split()[-1].rstrip('.')))}```"
+
+    with endpoint(behave, reply) as url:
+        flags = (
+            *(f"--endpoint={url}", "--endpoint_model=some", "--batch_size=1"),
+            *(f"--benchmark={tasks_file}", f"--workdir={tmp_path / 'run'}"),
+        )
+        _, error = start(*flags).communicate()
+        assert error.splitlines()[-1].startswith(f"error: {url}: conversation add/5: ")
+        run(*flags)
+    assert len(answered) == len(set(answered)) == TASKS
+    [summary] = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["passed"] == TASKS
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_that_was_ended_goes_on_where_it_was(tasks_file, samples, tmp_path, number):
+    # Slow enough to be ended half way.
+    slow = [json.loads(line) for line in samples.read_text().splitlines()]
+    slow = [row | {"solution": f"import time\ntime.sleep(0.3)\n{row['solution']}"} for row in slow]
+    samples.write_text("".join(json.dumps(row) + "\n" for row in slow))
     workdir = tmp_path / "run"
     flags = (f"--samples={samples}", f"--benchmark={tasks_file}", f"--workdir={workdir}")
     child = start(*flags)
@@ -183,12 +214,19 @@ def test_another_runs_workdir_is_refused(tasks_file, samples, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "give either --checkpoint=DIR or --samples=FILE"),
-        (("--checkpoint=a", "--samples=b"), "give either --checkpoint=DIR or --samples=FILE"),
+        ((), "give one of --checkpoint=DIR, --endpoint=URL and --samples=FILE"),
+        (
+            ("--checkpoint=a", "--samples=b"),
+            "give one of --checkpoint=DIR, --endpoint=URL and --samples=FILE",
+        ),
+        (
+            ("--endpoint=http://a/v1",),
+            "--endpoint and --endpoint_model belong together; give both",
+        ),
         (
             ("--samples=b", "--protocol=execution"),
-            "--protocol=execution: a samples file holds finished answers; only a --checkpoint can "
-            "repair them",
+            "--protocol=execution: a samples file holds finished answers; only a --checkpoint or "
+            "an --endpoint can repair them",
         ),
         (
             ("--checkpoint=a", "--protocol=resample"),

@@ -73,7 +73,7 @@ def test_resample_asks_the_same_again_until_the_public_tests_pass(tmp_path, sand
     [summary] = run(tmp_path, "resample", generator, sandbox, rounds=3)
     assert (summary.passed, summary.attempts) == (TASKS / 2, TASKS / 2 * (1 + 3))
     assert all(len(conversation.messages) == 1 for conversation in generator.asked)
-    assert len({settings.seed for _, settings in generator.calls}) == 3
+    assert len({settings.seed for _, settings in generator.calls}) == len(generator.calls)
 
 
 def test_public_tests_end_it_and_hidden_tests_score(tmp_path, sandbox):

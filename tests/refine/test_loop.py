@@ -8,7 +8,7 @@ import pytest
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
 from ocijax.refine.feedback import no_code_feedback
-from ocijax.refine.loop import Attempt, Trajectory, begin, refine
+from ocijax.refine.loop import AskAgain, Attempt, Trajectory, begin, refine
 from ocijax.sample.settings import Completion, SamplingSettings
 from tests.refine.conftest import Answers, answer, make_task, number_of, turn
 
@@ -72,11 +72,40 @@ def test_it_stops_after_so_many_rounds(sandbox):
     assert trajectory.conversation.messages[-1].role == "assistant"
 
 
-def test_a_round_asks_for_all_unfinished_tasks_at_once(sandbox):
-    generator = Answers(lambda one: answer(number_of(one) + (number_of(one) > 2) * (not turn(one))))
-    solve(generator, sandbox, [make_task(number) for number in range(1, 5)])
-    asked = [[number_of(one) for one in conversations] for conversations, _ in generator.calls]
-    assert asked == [[1, 2, 3, 4], [3, 4]]
+def test_a_task_goes_on_without_waiting_for_the_others(sandbox):
+    repaired = threading.Event()
+
+    def reply(conversation):
+        if number_of(conversation) == 1:
+            if turn(conversation):
+                repaired.set()
+            return answer(1 + (turn(conversation) == 0))
+        assert repaired.wait(timeout=60)
+        return answer(2)
+
+    [first, second] = solve(Answers(reply), sandbox, [make_task(1), make_task(2)])
+    assert (len(first.attempts), len(second.attempts)) == (2, 1)
+
+
+def test_no_more_tasks_are_under_way_than_asked_for(sandbox):
+    generator = right_at(1)
+    solve(generator, sandbox, [make_task(number) for number in range(4)], at_once=1)
+    asked = [(number_of(one), turn(one)) for one in generator.asked]
+    assert asked == [(number, turn) for number in range(4) for turn in range(2)]
+
+
+def test_where_all_are_asked_again_together_each_waits_for_the_others(sandbox):
+    seen = []
+
+    def ask(unfinished, chance):
+        seen.append([one.task.task_id for one in unfinished])
+        return [one.conversation.append("user", "Again.") for one in unfinished]
+
+    tasks = [make_task(number) for number in range(4)]
+    again = AskAgain(ask, together=True)
+    generator = Answers(lambda one: answer(number_of(one) + (number_of(one) > 1)))
+    solve(generator, sandbox, tasks, rounds=3, ask_again=again, at_once=2)
+    assert seen == [["add/2", "add/3"]] * 2
 
 
 def test_the_order_of_tasks_is_kept(sandbox):
@@ -110,14 +139,21 @@ def test_without_public_tests_a_program_that_does_not_load_is_told_so(sandbox):
     assert trajectory.passed
 
 
-def test_no_two_calls_draw_from_the_same_seed(sandbox):
+def test_no_two_answers_draw_from_the_same_seed(sandbox):
     generator = Answers(lambda one: "No.")
-    tasks = [make_task(number) for number in range(300)]
-    solve(generator, sandbox, tasks, rounds=2)
+    tasks = [make_task(number) for number in range(100)]
+    trajectories = [begin(task, sample) for task in tasks for sample in range(2)]
+    asyncio.run(refine(generator, sandbox, trajectories, SETTINGS, 2))
     seeds = [settings.seed for _, settings in generator.calls]
-    assert len(seeds) == 6
-    assert len(set(seeds)) == len(seeds)
-    assert seeds[0] == SETTINGS.seed
+    assert len(set(seeds)) == len(seeds) == 400
+
+
+def test_a_task_draws_from_the_same_seed_whatever_else_is_asked(sandbox):
+    alone, among = Answers(lambda one: "No."), Answers(lambda one: "No.")
+    solve(alone, sandbox, [make_task(3)])
+    solve(among, sandbox, [make_task(number) for number in range(5)], at_once=2)
+    calls = [call for call in among.calls if number_of(call[0][0]) == 3]
+    assert calls == alone.calls
 
 
 def test_all_but_the_seed_of_the_settings_reaches_the_generator(sandbox):
@@ -149,11 +185,10 @@ def test_what_has_ended_is_dealt_with_while_others_are_answered(sandbox):
         dealt_with.set()
 
     def reply(conversation):
-        # The second call of the round waits for the first one's trajectories.
-        assert number_of(conversation) < 128 or dealt_with.wait(timeout=60)
+        assert number_of(conversation) < 2 or dealt_with.wait(timeout=60)
         return answer(number_of(conversation))
 
-    tasks = [make_task(number) for number in range(129)]
+    tasks = [make_task(number) for number in range(3)]
     trajectories = solve(Answers(reply), sandbox, tasks, rounds=1, finish=finish)
     assert all(one.passed for one in trajectories)
 
@@ -190,6 +225,6 @@ def test_the_same_arguments_make_the_same_calls(sandbox):
     def calls():
         generator = right_at(1)
         solve(generator, sandbox, [make_task(number) for number in range(5)])
-        return generator.calls
+        return sorted(generator.calls, key=lambda call: call[1].seed)
 
     assert calls() == calls()

@@ -1,6 +1,8 @@
 """The sampler against the full forward, and what it promises about batches, stops and compiling."""
 
 import dataclasses
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -386,3 +388,104 @@ def test_a_prompt_that_is_read_in_chunks_is_answered_the_same(monkeypatch, param
 def test_a_draw_from_the_one_most_probable_token_is_greedy(sampler):
     drawn = dataclasses.replace(GREEDY, temperature=1.0, top_k=1)
     assert sampler.generate(RAGGED, drawn) == sampler.generate(RAGGED, GREEDY)
+
+
+def test_what_is_followed_makes_up_the_answers(parameters, tokenizer):
+    followed = Sampler(
+        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=3, decode_steps=2
+    )
+    texts = [""] * len(RAGGED)
+    looks = 0
+
+    def follow(index, text):
+        nonlocal looks
+        texts[index] += text
+        looks += 1
+
+    settings = dataclasses.replace(DRAWN, max_new_tokens=24, stop=("e", "\n"))
+    completions = followed.generate(RAGGED, settings, follow)
+    assert texts == [one.text for one in completions]
+    assert any(texts)
+    assert looks > len(RAGGED)
+    assert followed.generate(RAGGED, settings) == completions
+
+
+class GaveUp(Exception):
+    pass
+
+
+@pytest.mark.parametrize("looks", [1, 3, 10])
+def test_a_call_that_is_given_up_frees_its_slots_and_changes_no_other(parameters, tokenizer, looks):
+    shared = Sampler(
+        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, decode_steps=2
+    )
+    expected = shared.generate(RAGGED[:3], GREEDY)
+    seen = 0
+
+    def give_up(index, text):
+        nonlocal seen
+        seen += 1
+        if seen == looks:
+            raise GaveUp
+
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(shared.generate, RAGGED[:3], GREEDY)
+        with pytest.raises(GaveUp):
+            shared.generate(RAGGED[3:], GREEDY, give_up)
+        assert other.result() == expected
+    assert seen == looks
+    assert shared.free_slots == shared.slots == 4
+    # Who comes next goes on from what the given-up answers left in the slots.
+    assert_greedy(parameters, tokenizer, RAGGED, shared.generate(RAGGED, GREEDY))
+
+
+def test_a_slow_follower_keeps_nobody_waiting(parameters, tokenizer):
+    shared = Sampler(
+        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=2, decode_steps=2
+    )
+    others_done = threading.Event()
+
+    def wait(index, text):
+        assert others_done.wait(60)
+
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(shared.generate, RAGGED[:1], GREEDY, wait)
+        shared.generate(RAGGED[1:], GREEDY)
+        others_done.set()
+        assert len(slow.result()) == 1
+
+
+def test_a_short_answer_does_not_wait_for_the_end_of_a_long_one(parameters, tokenizer):
+    shared = Sampler(
+        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=2, decode_steps=1
+    )
+    looks = []
+    begun = threading.Event()
+
+    def follow(index, text):
+        looks.append(text)
+        begun.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        settings = SamplingSettings(max_new_tokens=200)
+        long = threads.submit(shared.generate, RAGGED[:1], settings, follow)
+        assert begun.wait(60)
+        shared.generate(RAGGED[1:2], SamplingSettings(max_new_tokens=1))
+        assert not long.done()
+        long.result()
+
+
+def test_an_answer_that_ends_while_its_follower_is_slow_is_told_to_its_end(parameters, tokenizer):
+    shared = Sampler(
+        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, decode_steps=1
+    )
+    settings = [dataclasses.replace(DRAWN, max_new_tokens=4, seed=seed) for seed in range(40)]
+
+    def ask(setting):
+        told = []
+        follow = lambda index, text: (time.sleep(0.02), told.append(text))  # noqa: E731
+        [completion] = shared.generate(RAGGED[:1], setting, follow)
+        return "".join(told) == completion.text
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(ask, settings))
