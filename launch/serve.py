@@ -201,12 +201,13 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, RecursionError) as error:
             raise RequestError(f"the body is not JSON: {error}") from error
         asked = parse_request(content, self.server.model, identity)
-        tokens = self.server.sampler.prompt_tokens(asked.conversation)
-        reply = Reply(identity, int(time.time()), self.server.model, tokens)
+        sampler = self.server.sampler
+        tokens = sampler.prompt_tokens(asked.conversation)
+        reply = Reply(identity, int(time.time()), self.server.model, tokens, sampler.token_text)
         if asked.stream:
             self._stream(asked, reply)
         else:
-            completions = self.server.sampler.generate(
+            completions = sampler.generate(
                 asked.conversations, asked.settings, lambda index, text: self._go_on()
             )
             self._send(200, reply.whole(completions))

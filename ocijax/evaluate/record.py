@@ -36,7 +36,7 @@ class RecordedGenerator:
             self._log.append(row)
             self._calls[call] = row["completions"]
         return [
-            Completion(row["text"], tuple(row["tokens"]), row["finish_reason"])
+            Completion(**row | {name: tuple(row[name]) for name in ("tokens", "log_probabilities")})
             for row in self._calls[call]
         ]
 

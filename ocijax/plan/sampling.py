@@ -102,7 +102,7 @@ def plan_sampling(
             stop_ids=numbers(jnp.int32, 1),
             steps=_STEPS,
             window=context,
-            kernel=choose_decode_kernel(model, dtype, devices[0]),
+            kernel=choose_decode_kernel(model, dtype, devices[0], rows),
             **static,
         )
         answering = compile_program(lowered, weights + cached)

@@ -4,7 +4,7 @@ A field that would change the answer and that we do not have is refused, never p
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,6 @@ _NEUTRAL: Json = {
     "function_call": "none",
     "functions": [],
     "logit_bias": {},
-    "logprobs": False,
     "modalities": ["text"],
     "parallel_tool_calls": True,
     "prediction": None,
@@ -154,6 +153,7 @@ def _settings(fields: Json) -> SamplingSettings:
             secrets.randbits(32) if seed is None else seed % 2**32,
             tuple(stop),
             _take(fields, "top_k", int, 0),
+            _take(fields, "logprobs", bool, False),
         )
     except RequestError:
         raise
@@ -236,12 +236,14 @@ class Reply:
       created: when, in seconds since 1970.
       model: what answered.
       prompt_tokens: of the conversation.
+      token_text: gives the text of a token.
     """
 
     identity: str
     created: int
     model: str
     prompt_tokens: int
+    token_text: Callable[[int], str]
 
     def whole(self, completions: Sequence[Completion]) -> Json:
         """All answers at once."""
@@ -249,7 +251,7 @@ class Reply:
             {
                 "index": index,
                 "message": {"role": "assistant", "content": one.text, "refusal": None},
-                "logprobs": None,
+                "logprobs": self._scores(one),
                 "finish_reason": one.finish_reason,
             }
             for index, one in enumerate(completions)
@@ -265,15 +267,40 @@ class Reply:
         return self._chunk(index, {"role": "assistant", "content": ""}, None)
 
     def end(self, index: int, completion: Completion) -> Json:
-        """What comes after the last part of a streamed answer."""
-        return self._chunk(index, {}, completion.finish_reason)
+        """What comes after the last part of a streamed answer: why it ended, and all scores."""
+        return self._chunk(index, {}, completion.finish_reason, self._scores(completion))
 
     def usage(self, completions: Sequence[Completion]) -> Json:
         """What a stream took."""
         return self._json("chat.completion.chunk", []) | {"usage": self._usage(completions)}
 
-    def _chunk(self, index: int, delta: Json, finish_reason: str | None) -> Json:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    def _scores(self, completion: Completion) -> Json | None:
+        """The log-probability of each token, where they were asked for."""
+        if not completion.log_probabilities:
+            return None
+        scored = zip(completion.tokens, completion.log_probabilities, strict=True)
+        return {
+            "content": [
+                {
+                    "token": self.token_text(token),
+                    "logprob": score,
+                    "bytes": None,
+                    "top_logprobs": [],
+                }
+                for token, score in scored
+            ],
+            "refusal": None,
+        }
+
+    def _chunk(
+        self, index: int, delta: Json, finish_reason: str | None, scores: Json | None = None
+    ) -> Json:
+        choice = {
+            "index": index,
+            "delta": delta,
+            "logprobs": scores,
+            "finish_reason": finish_reason,
+        }
         return self._json("chat.completion.chunk", [choice])
 
     def _json(self, kind: str, choices: list[Json]) -> Json:

@@ -1,4 +1,4 @@
-"""Which token comes next: the greedy one, or a draw from the nucleus."""
+"""Which token comes next: the greedy one, or a draw from the nucleus; and how likely it was."""
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,28 @@ def choose_tokens(
         return jnp.where(draws, chosen, greedy)
 
     return jax.lax.cond(draws.any(), drawn, lambda logits: greedy, logits)
+
+
+def log_probabilities(logits: jax.Array, tokens: jax.Array, wanted: jax.Array) -> jax.Array:
+    """Of tokens, by the softmax of the logits as they are.
+
+    Args:
+      logits: ``[batch, vocab]``, fp32 or wider.
+      tokens: ``[batch]`` int32.
+      wanted: ``[batch]`` bool; where none is, nothing is computed.
+
+    Returns:
+      ``[batch]`` fp32, zero where it is not wanted.
+    """
+
+    def score(logits: jax.Array) -> jax.Array:
+        chosen = jnp.take_along_axis(logits, tokens[:, None], axis=1)[:, 0]
+        scores = chosen - jax.nn.logsumexp(logits, axis=-1)
+        return jnp.where(wanted, scores, 0).astype(jnp.float32)
+
+    return jax.lax.cond(
+        wanted.any(), score, lambda logits: jnp.zeros(len(logits), jnp.float32), logits
+    )
 
 
 def nucleus(logits: jax.Array, top_p: jax.Array) -> jax.Array:

@@ -18,9 +18,25 @@ from ocijax.model.config import ModelConfig
 DecodeKernel = Literal["cudnn", "masked"]
 
 
-def choose_decode_kernel(config: ModelConfig, dtype: str, device: jax.Device) -> DecodeKernel:
-    """The fastest kernel that a device has for keys and values of a model in this dtype."""
+_FEW_SLOTS = 8
+"""With fewer, several tokens of each are looked at faster by XLA's own products."""
+
+
+def choose_decode_kernel(
+    config: ModelConfig, dtype: str, device: jax.Device, slots: int, width: int = 1
+) -> DecodeKernel:
+    """The fastest kernel that a device has.
+
+    Args:
+      config: the model's shape.
+      dtype: of keys and values.
+      device: where it runs.
+      slots: how many there are.
+      width: tokens of each that are attended to at once.
+    """
     if device.platform != "gpu" or dtype not in ("bfloat16", "float16"):
+        return "masked"
+    if width > 1 and slots < _FEW_SLOTS:
         return "masked"
     # A sliding window counts from the last token, which cuDNN cannot be told of one token alone.
     whole = config.sliding_window is None and config.head_dim in (64, 128)

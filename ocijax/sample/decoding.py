@@ -19,12 +19,15 @@ from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig, Decoder, project, project_transposed
 from ocijax.model.parameters import Parameters
 from ocijax.sample.cache import Cache, as_held, as_read, pin
-from ocijax.sample.choice import choose_tokens
+from ocijax.sample.choice import choose_tokens, log_probabilities
 from ocijax.sample.decode_attention import DecodeKernel, attend_to_slots
 from ocijax.sample.lookup import look_up
 
 _UNBROKEN_STEPS = 4
-"""Forwards between two looks at whether all answers have ended: a GPU waits for the host's."""
+"""Forwards with drafts between two looks at whether all answers have ended.
+
+XLA leaves the loop with drafts to a GPU's host, for which it waits; see `ocijax.sample.engine`.
+"""
 _QUERY_BLOCK = 512
 """Queries of a long prompt that attend at once: what bounds the memory of their scores."""
 
@@ -42,6 +45,7 @@ class Rows(NamedTuple):
       temperature: float32, 0 for greedy.
       top_p: float32, see `choose_tokens`.
       top_k: int32, likewise.
+      scored: bool, whether the log-probabilities of its tokens are wanted.
     """
 
     tokens: jax.Array
@@ -53,10 +57,26 @@ class Rows(NamedTuple):
     temperature: jax.Array
     top_p: jax.Array
     top_k: jax.Array
+    scored: jax.Array
 
 
-DTYPES = Rows(*["int32"] * 4, "uint32", "int32", "float32", "float32", "int32")
+DTYPES = Rows(*["int32"] * 4, "uint32", "int32", "float32", "float32", "int32", "bool")
 """Of each field."""
+
+
+class Generated(NamedTuple):
+    """What a call of `decode` generated.
+
+    Attributes:
+      tokens: ``[slots, steps * (1 + draft_tokens)]`` int32, with -1 behind them.
+      log_probabilities: of each, fp32, by the logits alone, whatever it was drawn by; zero in rows
+        of which none are wanted.
+      forwards: in how many they were generated, ``[slots]`` int32.
+    """
+
+    tokens: jax.Array
+    log_probabilities: jax.Array
+    forwards: jax.Array
 
 
 @partial(jax.jit, static_argnames="mesh", donate_argnums=0)
@@ -160,7 +180,7 @@ def decode(
     kernel: DecodeKernel,
     draft_tokens: int = 0,
     transposed: bool = False,
-) -> tuple[Cache, Rows, jax.Array, jax.Array, jax.Array]:
+) -> tuple[Cache, Rows, jax.Array, Generated]:
     """Generates more tokens of every answer, in up to ``steps`` forwards.
 
     With ``draft_tokens`` each forward also reads what followed where the conversation said the same
@@ -185,8 +205,7 @@ def decode(
       transposed: whether the weights are, see `ocijax.sample.weights.sampling_weights`.
 
     Returns:
-      The cache, the rows, the history; the tokens, ``[slots, steps * (1 + draft_tokens)]`` int32
-      with -1 behind them; and in how many forwards they were generated, ``[slots]`` int32.
+      The cache, the rows, the history, and what was generated.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         decoder = _decoder(config, compute, parameters, transposed)
@@ -194,7 +213,7 @@ def decode(
         rest = cache[0].keys.shape[2] - width
 
         def one_step(carry):
-            step, cache, rows, history, (generated, filled, forwards) = carry
+            step, cache, rows, history, (generated, filled) = carry
             going = rows.counts < rows.limits
             drafted = look_up(history, rows.positions, draft_tokens)
             chunk = jnp.concatenate([rows.tokens[:, None], jnp.maximum(drafted, 0)], axis=1)
@@ -216,7 +235,7 @@ def decode(
                 return context, (*others, layer)
 
             hidden, cache = decoder.run_layers(chunk, positions, attend, cache)
-            tokens = _choose(decoder, hidden, rows)
+            tokens, scores = _choose(decoder, hidden, rows)
             # A draft stands as far as it is what is chosen after what stands before it.
             right = jnp.cumprod(drafted == tokens[:, :-1], axis=1).sum(axis=1)
             ends = (tokens[:, :, None] == stop_ids).any(-1)
@@ -228,7 +247,11 @@ def decode(
             ended = going & (last[:, None] == stop_ids).any(-1)
 
             kept = jnp.where(jnp.arange(width) < new[:, None], tokens, -1)
-            generated = _write_tokens(generated, kept, filled)
+            generated = Generated(
+                _write_tokens(generated.tokens, kept, filled),
+                _write_tokens(generated.log_probabilities, scores, filled),
+                generated.forwards + going,
+            )
             if history.shape[1]:
                 history = _write_tokens(history, tokens, jnp.where(going, rows.positions + 1, rest))
             rows = rows._replace(
@@ -237,8 +260,7 @@ def decode(
                 counts=counts,
                 limits=jnp.where(ended, counts, rows.limits),
             )
-            told = generated, filled + new, forwards + going
-            return step + 1, pin(cache, mesh), rows, history, told
+            return step + 1, pin(cache, mesh), rows, history, (generated, filled + new)
 
         def some_steps(carry):
             return jax.lax.fori_loop(0, unbroken, lambda _, carry: one_step(carry), carry)
@@ -250,13 +272,12 @@ def decode(
         slots = len(rows.tokens)
         none = jnp.full((slots, steps * width), -1, jnp.int32)
         zeros = jnp.zeros(slots, jnp.int32)
-        carry = (0, cache, rows, history, (none, zeros, zeros))
-        unbroken = math.gcd(steps, _UNBROKEN_STEPS)
+        generated = Generated(none, jnp.zeros_like(none, jnp.float32), zeros)
+        carry = (0, cache, rows, history, (generated, zeros))
+        unbroken = math.gcd(steps, _UNBROKEN_STEPS) if draft_tokens else 1
         _, cache, *others = jax.lax.while_loop(unfinished, some_steps, carry)
-        rows, history, (generated, _, forwards) = jax.tree.map(
-            lambda array: _everywhere(array, mesh), others
-        )
-        return cache, rows, history, generated, forwards
+        rows, history, (generated, _) = jax.tree.map(lambda array: _everywhere(array, mesh), others)
+        return cache, rows, history, generated
 
 
 _each = jax.tree.map
@@ -278,8 +299,8 @@ def _decoder(
     )
 
 
-def _choose(decoder: Decoder, hidden: jax.Array, rows: Rows) -> jax.Array:
-    """The token after each of hidden states ``[slots, width, hidden]``, ``[slots, width]``.
+def _choose(decoder: Decoder, hidden: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
+    """The token after each of hidden states ``[slots, width, hidden]``, and its log-probability.
 
     Each count has a key of its own, so that what is drawn does not depend on how many at once are.
     """
@@ -293,7 +314,9 @@ def _choose(decoder: Decoder, hidden: jax.Array, rows: Rows) -> jax.Array:
     keys = fold_in(fold_in(jax.vmap(jax.random.key)(each(rows.seeds)), each(rows.indices)), counts)
     logits = decoder.logits(hidden.reshape(slots * width, -1))
     settings = map(each, (rows.temperature, rows.top_p, rows.top_k))
-    return choose_tokens(logits, keys, *settings).reshape(slots, width)
+    tokens = choose_tokens(logits, keys, *settings)
+    scores = log_probabilities(logits, tokens, each(rows.scored))
+    return tokens.reshape(slots, width), scores.reshape(slots, width)
 
 
 def _causal_attention(

@@ -112,7 +112,11 @@ class Endpoint:
         with self._lock:
             for key in keys:
                 self._kept.pop(key, None)
-        return [Completion(known[key]["text"], (), known[key]["finish_reason"]) for key in keys]
+        rows = [known[key] for key in keys]
+        return [
+            Completion(row["text"], (), row["finish_reason"], tuple(row["log_probabilities"]))
+            for row in rows
+        ]
 
     def _ask(
         self,
@@ -132,6 +136,8 @@ class Endpoint:
 
     def _request(self, index: int, conversation: Conversation, settings: SamplingSettings) -> Any:
         optional: dict[str, Any] = {"stop": list(settings.stop)} if settings.stop else {}
+        if settings.log_probabilities:
+            optional["logprobs"] = True
         if settings.top_k:
             optional["extra_body"] = {"top_k": settings.top_k}
         answer = self._client.chat.completions.create(
@@ -148,12 +154,14 @@ class Endpoint:
             raise InputError("what it answers is no chat completion; is the URL right?")
         return answer
 
-    def _keep(self, key: str, answer: Any) -> dict[str, str]:
+    def _keep(self, key: str, answer: Any) -> dict[str, Any]:
         """Text and end of an answer, which are kept until the call is done."""
         [choice, *_] = answer.choices
+        told = getattr(choice, "logprobs", None)
         row = {
             "text": choice.message.content or "",
             "finish_reason": "length" if choice.finish_reason == "length" else "stop",
+            "log_probabilities": [token.logprob for token in told.content or ()] if told else [],
         }
         with self._lock:
             self._kept[key] = row

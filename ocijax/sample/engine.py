@@ -7,7 +7,7 @@ waits for a device.
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from ocijax.model.parameters import Parameters
 from ocijax.sample.cache import abstract_cache, copy_slot, empty_cache, grow
 from ocijax.sample.compiled_function import CompiledFunction
 from ocijax.sample.decode_attention import choose_decode_kernel
-from ocijax.sample.decoding import DTYPES, Rows, decode, prefill, set_history, set_rows
+from ocijax.sample.decoding import DTYPES, Generated, Rows, decode, prefill, set_history, set_rows
 from ocijax.sample.weights import sampling_weights
 from ocijax.sharding import axis_size, bytes_on_a_device
 
@@ -34,7 +34,15 @@ CHUNK_ROWS = 8
 """Prompts of which a chunk is read at once where several wait; otherwise one."""
 
 _MANY_ROWS = 32
-"""Of a matrix product, from which on cuBLAS alone is as fast on a GPU as with XLA's."""
+"""Of a matrix product, from which on XLA's own products are no faster than cuBLAS."""
+_CUBLAS_ALONE = {"xla_gpu_enable_triton_gemm": False}
+"""Tries no products of XLA's own, which takes long."""
+_LOOP_ON_DEVICE = {
+    "xla_gpu_enable_command_buffer": (
+        "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
+    )
+}
+"""Has a GPU decide itself whether to go on; otherwise it waits for the host after each step."""
 
 AT_REST = Rows(*[0] * len(DTYPES))
 """A row that generates nothing."""
@@ -99,16 +107,18 @@ class Engine:
             *(config, parameters, compute.dtype, mesh), transposed=transposed, int8=int8_weights
         )
         self._free = memory_limit(mesh.local_devices[0]) - bytes_on_a_device(weights)
-        self._kernel = choose_decode_kernel(config, self._shape[1], mesh.devices.flat[0])
         static = {"config": config, "compute": compute, "mesh": mesh, "transposed": transposed}
-        # XLA's own matrix products are the faster ones of few rows; of many it tries them in vain.
         gpu = mesh.devices.flat[0].platform == "gpu"
-        many = {"xla_gpu_enable_triton_gemm": False} if gpu else {}
         # A weight in eight bits would be written out in sixteen for cuBLAS.
-        few = many if self.slots >= _MANY_ROWS and not int8_weights else {}
-        self._prefill = CompiledFunction(prefill, weights, options=many, **static)
+        few = self.slots < _MANY_ROWS or int8_weights
+        self._prefill = CompiledFunction(
+            prefill, weights, options=_CUBLAS_ALONE if gpu else {}, **static
+        )
         self._decode = CompiledFunction(
-            decode, weights, options=few, steps=steps, kernel=self._kernel, **static
+            *(decode, weights),
+            options=_LOOP_ON_DEVICE | ({} if few else _CUBLAS_ALONE) if gpu else {},
+            steps=steps,
+            **static,
         )
         self._copy = CompiledFunction(copy_slot, mesh=mesh)
         self._set_rows = CompiledFunction(set_rows, mesh=mesh)
@@ -208,23 +218,19 @@ class Engine:
             tokens = _column(prompt, self._places, "int32")
             self._history = self._set_history(self._history, np.int32(slot), tokens)
 
-    def decode(self, filled: int, draft_tokens: int) -> tuple[jax.Array, jax.Array]:
+    def decode(self, filled: int, draft_tokens: int) -> Generated:
         """Goes on with all answers.
 
         Args:
           filled: places that any of them may fill by then.
           draft_tokens: looked up for each forward.
 
-        Returns:
-          Tokens and forwards of each, see `ocijax.sample.decoding.decode`.
         """
-        window = self._decode_window(filled)
-        self._cache, self._rows, self._history, tokens, forwards = self._decode(
+        self._cache, self._rows, self._history, generated = self._decode(
             *(self._cache, self._rows, self._history, self._stop_ids),
-            window=window,
-            draft_tokens=draft_tokens,
+            **self._decode_choices(filled, draft_tokens),
         )
-        return tokens, forwards
+        return generated
 
     def wait(self) -> None:
         """Waits until the devices have done all that they were given."""
@@ -252,11 +258,12 @@ class Engine:
                 if not window or window >= length
             ]
             compiling += [
-                threads.submit(
-                    self._decode.compile, *state, self._stop_ids, window=window, draft_tokens=count
-                )
-                for count in {0, self._draft_tokens}
-                for window in {self._decode_window(places) for places in filled}
+                threads.submit(self._decode.compile, *state, self._stop_ids, **dict(choices))
+                for choices in {
+                    tuple(self._decode_choices(places, count).items())
+                    for count in {0, self._draft_tokens}
+                    for places in filled
+                }
             ]
             compiling += [
                 threads.submit(self._copy.compile, cache, *[np.int32(0)] * 2, places=places)
@@ -291,11 +298,14 @@ class Engine:
         """Places that a chunk looks at which goes on; few steps, since there are many lengths."""
         return min(max(_bucket(filled), LONGEST_CHUNK), self._places)
 
-    def _decode_window(self, filled: int) -> int:
-        """Places that answers look at."""
-        if self._kernel == "cudnn":
-            return self._places  # it reads what is filled, whatever it is given
-        return min(_bucket(filled), self._places)
+    def _decode_choices(self, filled: int, draft_tokens: int) -> dict[str, Any]:
+        """What a program of `decode` is compiled for."""
+        config, dtype, mesh, slots = self._shape
+        device = mesh.devices.flat[0]
+        kernel = choose_decode_kernel(config, dtype, device, slots, 1 + draft_tokens)
+        # cuDNN's reads what is filled, whatever it is given.
+        window = self._places if kernel == "cudnn" else min(_bucket(filled), self._places)
+        return {"window": window, "draft_tokens": draft_tokens, "kernel": kernel}
 
 
 def _bucket(length: int) -> int:

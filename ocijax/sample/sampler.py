@@ -16,7 +16,7 @@ from ocijax.errors import InputError
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
 from ocijax.model.parameters import Parameters
-from ocijax.sample.decoding import Rows
+from ocijax.sample.decoding import Generated, Rows
 from ocijax.sample.detokenization import AnswerText, answer_text
 from ocijax.sample.engine import AT_REST, CHUNK_ROWS, Chunk, Engine
 from ocijax.sample.pace import Pace
@@ -48,6 +48,7 @@ class _Request:
       prompt: its tokens.
       limit: most tokens to generate.
       tokens: those generated.
+      scores: their log-probabilities, where they are wanted.
       finish_reason: why it ended, ``given up`` where nobody wants it; ``None`` while it has not.
       slot: the one it has; -1 where it waits for one.
       known: how many of its tokens are in the cache.
@@ -59,6 +60,7 @@ class _Request:
     prompt: np.ndarray
     limit: int
     tokens: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
     finish_reason: str | None = None
     slot: int = -1
     known: int = 0
@@ -78,14 +80,12 @@ class _Call(NamedTuple):
     """One call of `decode` whose results the host has not looked at.
 
     Attributes:
-      tokens: that it generates.
-      forwards: of each slot.
+      generated: by it.
       draft_tokens: looked up for each forward.
       answering: whose slots they are.
     """
 
-    tokens: jax.Array
-    forwards: jax.Array
+    generated: Generated
     draft_tokens: int
     answering: dict[int, _Request]
 
@@ -207,6 +207,10 @@ class Sampler:
           InputError: the template cannot express the conversation.
         """
         return len(self._transcripts.tokens(conversation))
+
+    def token_text(self, token: int) -> str:
+        """The text of one token alone."""
+        return self._tokenizer.decode([token])
 
     def generate(
         self,
@@ -341,8 +345,8 @@ class Sampler:
         if self._answering:
             draft_tokens = self._pace.choose()
             filled = max(map(self._filled, self._answering.values()))
-            results = self.engine.decode(filled, draft_tokens)
-            call = _Call(*results, draft_tokens, dict(self._answering))
+            generated = self.engine.decode(filled, draft_tokens)
+            call = _Call(generated, draft_tokens, dict(self._answering))
         # The devices have the next tokens to do while the host looks at the last ones.
         if self._in_flight:
             self._collect(self._in_flight)
@@ -365,9 +369,12 @@ class Sampler:
             self._reading.append(request)
 
     def _prefill(self) -> None:
-        """Reads chunks of what waits, but no more than others may wait for."""
+        """Reads chunks of what waits, but no more than others may wait for.
+
+        Where more wait than are answered, they are read first: a step takes nearly as long for few.
+        """
         tokens = 0
-        while tokens < _PREFILL_TOKENS:
+        while tokens < _PREFILL_TOKENS or len(self._reading) >= len(self._answering):
             chunks = {one: self._next_chunk(one) for one in self._reading if one.unread}
             if not chunks:
                 return
@@ -403,27 +410,32 @@ class Sampler:
                 temperature=one.settings.temperature,
                 top_p=one.settings.top_p,
                 top_k=one.settings.top_k,
+                scored=one.settings.log_probabilities,
             )
         self.engine.set_rows(rows, {slot: one.prompt for slot, one in ready.items()})
 
     def _collect(self, call: _Call) -> None:
         """Adds what was generated to the answers, and frees the slots of those that have ended."""
-        finished, tokens = 0, np.asarray(call.tokens)
+        finished, tokens = 0, np.asarray(call.generated.tokens)
         for slot, one in call.answering.items():
             if one.finish_reason:
                 continue
-            self._extend(one, tokens[slot][tokens[slot] >= 0].tolist())
+            new = tokens[slot][tokens[slot] >= 0].tolist()
+            if one.settings.log_probabilities:
+                scores = np.asarray(call.generated.log_probabilities)[slot, : len(new)]
+                one.scores += scores.tolist()
+            self._extend(one, new)
             if one.finish_reason:
                 finished += 1
                 del self._answering[slot]
                 self._leave(one)
                 self._transcripts.remember(one.conversation, self._completion(one))
-        forwards, generated = int(np.sum(call.forwards)), int((tokens >= 0).sum())
+        forwards, generated = int(np.sum(call.generated.forwards)), int((tokens >= 0).sum())
         self.forwards += forwards
         self.generated_tokens += generated
         now = time.perf_counter()
         if forwards:
-            a_forward = (now - self._looked) / max(1, int(np.max(call.forwards)))
+            a_forward = (now - self._looked) / max(1, int(np.max(call.generated.forwards)))
             self._pace.note(call.draft_tokens, generated / forwards, a_forward)
         self._looked = now
         self._observe(finished)
@@ -454,7 +466,8 @@ class Sampler:
     def _completion(self, request: _Request) -> Completion:
         stop = request.settings.stop
         text = answer_text(request.tokens, self._tokenizer, self._template, stop)
-        return Completion(text, tuple(request.tokens), request.finish_reason)
+        scores = tuple(request.scores[: len(request.tokens)])
+        return Completion(text, tuple(request.tokens), request.finish_reason, scores)
 
     def _filled(self, request: _Request) -> int:
         """Places that an answer may fill once the next tokens and those in flight are there."""

@@ -21,6 +21,7 @@ class SamplingSettings:
         from 0 to 2**32 - 1.
       stop: strings that end an answer; they are not part of it.
       top_k: draw from so many most probable tokens, within which ``top_p`` counts; 0: from all.
+      log_probabilities: whether completions have those of their tokens.
 
     Raises:
       InputError: a value is out of its range.
@@ -32,6 +33,7 @@ class SamplingSettings:
     seed: int = 0
     stop: tuple[str, ...] = ()
     top_k: int = 0
+    log_probabilities: bool = False
 
     def __post_init__(self):
         if self.max_new_tokens < 1:
@@ -57,11 +59,15 @@ class Completion:
       tokens: generated ids, the end-of-turn token included where it was generated; up to the one
         that completes a stop string.
       finish_reason: ``stop`` (end of turn or stop string) or ``length``.
+      log_probabilities: natural logarithms of the probabilities of the generated tokens, by the
+        model's softmax at temperature 1 over all tokens, whatever they were drawn by; empty where
+        they were not asked for.
     """
 
     text: str
     tokens: tuple[int, ...]
     finish_reason: Literal["stop", "length"]
+    log_probabilities: tuple[float, ...] = ()
 
 
 class Generator(Protocol):

@@ -292,6 +292,29 @@ def test_an_endpoint_generator_gets_what_the_sampler_gives(server, sampler):
     assert endpoint.completion_tokens == sum(len(one.tokens) for one in here)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_log_probabilities_are_those_of_the_sampler(client, sampler, stream):
+    answer = client.chat.completions.create(
+        model="tiny",
+        messages=asked(3),
+        temperature=0,
+        max_tokens=5,
+        logprobs=True,
+        stream=stream,
+    )
+    [choice] = [*answer][-1].choices if stream else answer.choices
+    [expected] = sampler.generate([conversation(3)], SamplingSettings(5, log_probabilities=True))
+    found = [one.logprob for one in choice.logprobs.content]
+    assert found == pytest.approx(expected.log_probabilities, abs=1e-5)
+
+
+def test_an_endpoint_generator_gets_log_probabilities(server, sampler):
+    settings = SamplingSettings(5, log_probabilities=True)
+    [there] = Endpoint(server.url, "tiny").generate([conversation(3)], settings)
+    [here] = sampler.generate([conversation(3)], settings)
+    assert there.log_probabilities == pytest.approx(here.log_probabilities, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("clients", "seconds"),
     [(16, 5), pytest.param(64, 120, marks=[pytest.mark.soak, pytest.mark.timeout(0)])],

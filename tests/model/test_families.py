@@ -146,7 +146,7 @@ def greedy_tokens(variant: str):
     cache = prefill(weights, cache, prompts, slots, np.zeros_like(slots), window=0, **static)
     choices = {"steps": NEW_TOKENS, "window": places, "kernel": "masked", **static}
     no_stop = np.full(1, -1, np.int32)
-    return decode(weights, cache, rows, history, no_stop, **choices)[3]
+    return decode(weights, cache, rows, history, no_stop, **choices)[3].tokens
 
 
 def assert_logits(found, expected):

@@ -72,7 +72,7 @@ def test_fields_that_ask_for_nothing_are_passed_over():
     ("fields", "reason"),
     [
         ({"tools": [{"type": "function"}]}, "tools is not supported"),
-        ({"logprobs": True}, "logprobs is not supported"),
+        ({"top_logprobs": 3}, "top_logprobs is not supported"),
         ({"response_format": {"type": "json_object"}}, "response_format is not supported"),
         ({"frequency_penalty": 0.5}, "frequency_penalty is not supported"),
         ({"temprature": 0.5}, "temprature is not supported"),
@@ -128,7 +128,7 @@ def test_what_is_no_object_is_refused():
 
 
 def test_usage_counts_all_answers():
-    reply = Reply("id", 0, "tiny", prompt_tokens=5)
+    reply = Reply("id", 0, "tiny", prompt_tokens=5, token_text=str)
     whole = reply.whole([Completion("a", (1, 2), "stop"), Completion("b", (3,), "length")])
     assert whole["usage"] == {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
     assert [one["finish_reason"] for one in whole["choices"]] == ["stop", "length"]

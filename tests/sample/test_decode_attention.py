@@ -49,7 +49,7 @@ def test_masked_attention_sees_what_is_filled(heads, window, width):
 def test_cudnn_sees_what_is_filled(heads, width):
     device = jax.devices()[0]
     model = ModelConfig(256, 64, 64, 1, *heads, HEAD_DIM, 256)
-    if choose_decode_kernel(model, "bfloat16", device) != "cudnn":
+    if choose_decode_kernel(model, "bfloat16", device, SLOTS) != "cudnn":
         pytest.skip("no GPU with cuDNN's kernel")
     arrays = inputs(*heads, width)
     attend = jax.jit(attend_to_slots, static_argnums=(0, 5))
