@@ -41,6 +41,9 @@ from ocijax.sandbox.sandbox import LEVELS, Sandbox, describe_levels
 # One process runs all tests of a task; each has a limit of its own.
 _CPU_SECONDS = 600.0
 
+_OF_A_CHECKPOINT = ("template", "dtype", "tensor", "draft_tokens", "int8_weights", "int8_cache")
+"""Flags that say nothing to an endpoint, nor of a samples file."""
+
 
 class CheckpointGenerator:
     """The model of a checkpoint, loaded when it is first asked; see `Generator`.
@@ -167,6 +170,9 @@ def check_flags(values: flags.FlagValues) -> None:
             f"--protocol={values.protocol}: a samples file holds finished answers; only a "
             "--checkpoint or an --endpoint can repair them"
         )
+    for name in () if values.checkpoint else _OF_A_CHECKPOINT:
+        if values[name].present:
+            raise InputError(f"--{name}: is for a --checkpoint; leave it out")
     check_protocol(values.protocol, values.rounds, values.temperature)
     selected_tasks(values.tasks)
 

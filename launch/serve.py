@@ -34,6 +34,8 @@ from ocijax.errors import InputError
 from ocijax.model.decoder import ComputeConfig
 from ocijax.program import run
 from ocijax.sample.chat_api import (
+    DEFAULTS,
+    UNLIMITED,
     ChatRequest,
     Reply,
     RequestError,
@@ -42,6 +44,7 @@ from ocijax.sample.chat_api import (
     parse_request,
 )
 from ocijax.sample.sampler import Sampler
+from ocijax.sample.settings import SamplingSettings
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.checkpoint import checkpoint_folder, load_model
 
@@ -60,6 +63,7 @@ class Server(ThreadingHTTPServer):
       sampler: answers.
       model: its name.
       most_requests: at once; others are told to come again.
+      defaults: of what requests leave out.
 
     Raises:
       InputError: the address cannot be had.
@@ -69,10 +73,16 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 1024
 
     def __init__(
-        self, address: tuple[str, int], sampler: Sampler, model: str, most_requests: int = 1024
+        self,
+        address: tuple[str, int],
+        sampler: Sampler,
+        model: str,
+        most_requests: int = 1024,
+        defaults: SamplingSettings = DEFAULTS,
     ):
         self.sampler = sampler
         self.model = model
+        self.defaults = defaults
         self.created = int(time.time())
         self.ending = threading.Event()
         self._most_requests = most_requests
@@ -200,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise RequestError(f"the body is not JSON: {error}") from error
-        asked = parse_request(content, self.server.model, identity)
+        asked = parse_request(content, self.server.model, identity, self.server.defaults)
         sampler = self.server.sampler
         tokens = sampler.prompt_tokens(asked.conversation)
         reply = Reply(identity, int(time.time()), self.server.model, tokens, sampler.token_text)
@@ -289,9 +299,22 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing of requests."""
 
 
+def _compile_ahead(sampler: Sampler) -> None:
+    try:
+        sampler.compile_ahead()
+    except InputError as error:
+        raise InputError(
+            f"{error}; lower --slots or --context, or give --nocompile_ahead, with which slots "
+            "grow as they are needed"
+        ) from error
+
+
 def main() -> None:
     """Loads the model and serves it until SIGTERM or Ctrl-C."""
     values = flags.FLAGS
+    defaults = SamplingSettings(
+        values.max_new_tokens or UNLIMITED, values.temperature, values.top_p, top_k=values.top_k
+    )
     keep_compiled(values.compilation_cache)
     folder = checkpoint_folder(values.checkpoint)
     dtype = values.dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
@@ -308,10 +331,10 @@ def main() -> None:
         int8_cache=values.int8_cache,
     )
     name = values.name or Path(values.checkpoint).absolute().name
-    server = Server((values.host, values.port), sampler, name, values.requests)
+    server = Server((values.host, values.port), sampler, name, values.requests, defaults)
     if values.compile_ahead:
         print("compiling all programs", file=sys.stderr, flush=True)
-        sampler.compile_ahead()
+        _compile_ahead(sampler)
     stop = threading.Event()
 
     def stop_once(number, frame):
@@ -348,6 +371,17 @@ if __name__ == "__main__":
     flags.DEFINE_integer(
         "draft_tokens", 0, "Tokens looked up in the conversation for each forward.", lower_bound=0
     )
+    flags.DEFINE_integer(
+        "max_new_tokens",
+        None,
+        "Most tokens of an answer, where a request does not say; by default what --context leaves.",
+        lower_bound=1,
+    )
+    flags.DEFINE_float("temperature", 1.0, "Where a request does not say.", lower_bound=0.0)
+    flags.DEFINE_float(
+        "top_p", 1.0, "Where a request does not say.", lower_bound=0.0, upper_bound=1.0
+    )
+    flags.DEFINE_integer("top_k", 0, "Where a request does not say; 0: all.", lower_bound=0)
     flags.DEFINE_bool("int8_weights", False, "Hold the layers' weights in eight bits.")
     flags.DEFINE_bool("int8_cache", False, "Hold keys and values in eight bits.")
     flags.DEFINE_bool(

@@ -5,7 +5,7 @@ A field that would change the answer and that we do not have is refused, never p
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ocijax.conversation import Conversation, Message, parse_message
@@ -15,8 +15,10 @@ from ocijax.sample.settings import Completion, SamplingSettings
 Json = dict[str, Any]
 
 _MOST_ANSWERS = 128
-_UNLIMITED = 2**31 - 1
+UNLIMITED = 2**31 - 1
 """As many tokens as the context leaves."""
+DEFAULTS = SamplingSettings(UNLIMITED, temperature=1.0)
+"""OpenAI's, for what a request leaves out."""
 
 _WITHOUT_EFFECT = {
     "metadata",
@@ -98,16 +100,16 @@ class ChatRequest:
         return [self.conversation] * self.answers
 
 
-def parse_request(body: Any, model: str, identity: str) -> ChatRequest:
+def parse_request(
+    body: Any, model: str, identity: str, defaults: SamplingSettings = DEFAULTS
+) -> ChatRequest:
     """The request of a JSON body.
-
-    What is absent or null is as OpenAI has it: a temperature of 1, another seed each time, as many
-    tokens as the context leaves.
 
     Args:
       body: as `json.loads` gives it.
       model: name of the only one there is.
       identity: of the conversation.
+      defaults: what is absent or null, but for the seed, which is another one each time then.
 
     Raises:
       RequestError: the message says which field is wrong and why.
@@ -130,30 +132,31 @@ def parse_request(body: Any, model: str, identity: str) -> ChatRequest:
     answers = _take(fields, "n", int, 1)
     if not 1 <= answers <= _MOST_ANSWERS:
         raise RequestError(f"n must be from 1 to {_MOST_ANSWERS}, is {answers}", parameter="n")
-    settings = _settings(fields)
+    settings = _settings(fields, defaults)
     for name, value in fields.items():
         if name not in _WITHOUT_EFFECT and (name not in _NEUTRAL or value != _NEUTRAL[name]):
             raise RequestError(f"{name} is not supported; leave it out", parameter=name)
     return ChatRequest(Conversation(identity, messages), settings, answers, stream, include_usage)
 
 
-def _settings(fields: Json) -> SamplingSettings:
-    older = _take(fields, "max_tokens", int, _UNLIMITED)
+def _settings(fields: Json, defaults: SamplingSettings) -> SamplingSettings:
+    older = _take(fields, "max_tokens", int, defaults.max_new_tokens)
     longest = _take(fields, "max_completion_tokens", int, older)
-    stop = fields.pop("stop", ())
+    stop = fields.pop("stop", defaults.stop)
     stop = [stop] if isinstance(stop, str) else stop
     if not isinstance(stop, list | tuple) or not all(isinstance(one, str) for one in stop):
         raise RequestError("stop is neither text nor a list of texts", parameter="stop")
     seed = _take(fields, "seed", int, None)
     try:
-        return SamplingSettings(
-            min(longest, _UNLIMITED),
-            _take(fields, "temperature", float, 1.0),
-            _take(fields, "top_p", float, 1.0),
-            secrets.randbits(32) if seed is None else seed % 2**32,
-            tuple(stop),
-            _take(fields, "top_k", int, 0),
-            _take(fields, "logprobs", bool, False),
+        return replace(
+            defaults,
+            max_new_tokens=min(longest, UNLIMITED),
+            temperature=_take(fields, "temperature", float, defaults.temperature),
+            top_p=_take(fields, "top_p", float, defaults.top_p),
+            seed=secrets.randbits(32) if seed is None else seed % 2**32,
+            stop=tuple(stop),
+            top_k=_take(fields, "top_k", int, defaults.top_k),
+            log_probabilities=_take(fields, "logprobs", bool, False),
         )
     except RequestError:
         raise

@@ -17,7 +17,7 @@ from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
 from ocijax.model.parameters import Parameters
 from ocijax.sample.decoding import Generated, Rows
-from ocijax.sample.detokenization import AnswerText, answer_text
+from ocijax.sample.detokenization import AnswerText
 from ocijax.sample.engine import AT_REST, CHUNK_ROWS, Chunk, Engine
 from ocijax.sample.pace import Pace
 from ocijax.sample.settings import Completion, SamplingSettings
@@ -47,8 +47,10 @@ class _Request:
       index: tells requests of one seed apart.
       prompt: its tokens.
       limit: most tokens to generate.
-      tokens: those generated.
-      scores: their log-probabilities, where they are wanted.
+      text: what was generated.
+      scores: log-probabilities of its tokens, where they are wanted.
+      parts: its text, in parts that may be empty, one for each look at what was generated.
+      told: how many of them its follower was told.
       finish_reason: why it ended, ``given up`` where nobody wants it; ``None`` while it has not.
       slot: the one it has; -1 where it waits for one.
       known: how many of its tokens are in the cache.
@@ -59,11 +61,18 @@ class _Request:
     index: int
     prompt: np.ndarray
     limit: int
-    tokens: list[int] = field(default_factory=list)
+    text: AnswerText
     scores: list[float] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    told: int = 0
     finish_reason: str | None = None
     slot: int = -1
     known: int = 0
+
+    @property
+    def tokens(self) -> list[int]:
+        """Those generated."""
+        return self.text.tokens
 
     @property
     def unread(self) -> int:
@@ -238,7 +247,6 @@ class Sampler:
             self._request(index, conversation, settings)
             for index, conversation in enumerate(conversations)
         ]
-        texts = [AnswerText(self._tokenizer, self._template, settings.stop) for _ in requests]
         self.engine.check_room(max((one.longest for one in requests), default=1))
         # Who goes on where it is held does so before others take its slot. Neighbours in length
         # are read together; the longest begin first, and end last.
@@ -248,9 +256,9 @@ class Sampler:
             while any(one.finish_reason is None for one in requests):
                 self._advance()
                 if follow is not None:
-                    self._tell(requests, texts, follow)
+                    self._tell(requests, follow)
             if follow is not None:  # Another thread may have ended them since.
-                self._tell(requests, texts, follow)
+                self._tell(requests, follow)
         except BaseException:
             self._give_up(requests)
             raise
@@ -271,16 +279,13 @@ class Sampler:
             self._turn.wait_for(lambda: not self._stepping)
             self.engine.compile_ahead()
 
-    def _tell(
-        self, requests: Sequence[_Request], texts: Sequence[AnswerText], follow: Follow
-    ) -> None:
+    def _tell(self, requests: Sequence[_Request], follow: Follow) -> None:
         """Tells what is new of each answer."""
-        for request, text in zip(requests, texts, strict=True):
-            # In this order: the thread that steps adds tokens before it says why they ended.
-            ended = request.finish_reason is not None
-            new = request.tokens[text.tokens :]
-            if new or (ended and not text.ended):
-                follow(request.index, text.add(new, last=ended))
+        for one in requests:
+            parts = one.parts[one.told :]
+            one.told += len(parts)
+            if parts:
+                follow(one.index, "".join(parts))
 
     def _advance(self) -> None:
         """Takes a step, or waits for the end of the one that another thread is taking."""
@@ -332,7 +337,8 @@ class Sampler:
                 f"answer in the model's context of {self._context}; shorten it"
             )
         limit = min(settings.max_new_tokens, room)
-        return _Request(conversation, settings, index, prompt, limit)
+        text = AnswerText(self._tokenizer, self._template, settings.stop)
+        return _Request(conversation, settings, index, prompt, limit, text)
 
     def _step(self) -> None:
         """Reads some of what waits, begins to generate, and looks at what was generated before."""
@@ -395,10 +401,7 @@ class Sampler:
     def _begin_answers(self) -> None:
         """Tells the devices who is answered from now on, and who is not any more."""
         ready = {one.slot: one for one in self._reading if not one.unread}
-        self._reading = [one for one in self._reading if one.unread]
-        self._answering |= ready
         rows = dict.fromkeys(self._resting, AT_REST)
-        self._resting = []
         for slot, one in ready.items():
             rows[slot] = Rows(
                 tokens=one.prompt[-1],
@@ -413,6 +416,10 @@ class Sampler:
                 scored=one.settings.log_probabilities,
             )
         self.engine.set_rows(rows, {slot: one.prompt for slot, one in ready.items()})
+        # Where that fails, one call fails, and the others are told to the devices at the next step.
+        self._reading = [one for one in self._reading if one.unread]
+        self._answering |= ready
+        self._resting = []
 
     def _collect(self, call: _Call) -> None:
         """Adds what was generated to the answers, and frees the slots of those that have ended."""
@@ -448,25 +455,20 @@ class Sampler:
 
     def _extend(self, request: _Request, new: list[int]) -> None:
         """Adds new tokens up to a stop string, and says why the answer has ended where it has."""
-        stop = request.settings.stop
-        if stopped := self._stopped(request.tokens + new, stop):
-            counts = range(1, len(new) + 1)
-            new = new[: next(n for n in counts if self._stopped(request.tokens + new[:n], stop))]
-        request.tokens += new
-        if stopped or request.tokens[-1] == self._end_of_turn:
-            request.finish_reason = "stop"
+        request.parts.append(request.text.add(new))
+        finish_reason = None
+        if request.text.stopped or request.tokens[-1] == self._end_of_turn:
+            finish_reason = "stop"
         elif len(request.tokens) == request.limit:
-            request.finish_reason = "length"
-
-    def _stopped(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
-        # A stop string may have begun several tokens ago: the whole text is searched.
-        text = self._tokenizer.decode(tokens) if stop else ""
-        return any(string in text for string in stop)
+            finish_reason = "length"
+        if finish_reason:
+            request.parts.append(request.text.end())
+            # Last: whoever waits for it takes the answer, in another thread.
+            request.finish_reason = finish_reason
 
     def _completion(self, request: _Request) -> Completion:
-        stop = request.settings.stop
-        text = answer_text(request.tokens, self._tokenizer, self._template, stop)
         scores = tuple(request.scores[: len(request.tokens)])
+        text = "".join(request.parts)
         return Completion(text, tuple(request.tokens), request.finish_reason, scores)
 
     def _filled(self, request: _Request) -> int:

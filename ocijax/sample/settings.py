@@ -44,8 +44,8 @@ class SamplingSettings:
             raise InputError(f"top_p must be above 0 and at most 1, is {self.top_p}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be from 0 to 2**32 - 1, is {self.seed}")
-        if self.top_k < 0:
-            raise InputError(f"top_k must be 0 or more, is {self.top_k}")
+        if not 0 <= self.top_k < 2**31:
+            raise InputError(f"top_k must be from 0 to 2**31 - 1, is {self.top_k}")
         if "" in self.stop:
             raise InputError("a stop string is empty; leave it out")
 

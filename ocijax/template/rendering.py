@@ -123,26 +123,43 @@ class Template:
                 pieces += self._pieces(self.after_answer, "", index)
         return pieces
 
-    def answer_text(self, generated: str) -> str:
+    def answer_text(self, generated: str, begun: bool = False) -> str:
         """An assistant's message from the text the model wrote, without its end-of-turn token.
 
         Undoes what the answer pattern puts around the message, so that a model that writes as it
         was trained gives a message that renders to what it wrote.
+
+        Args:
+          generated: the text, or the rest of it.
+          begun: whether some of the message came before it.
         """
-        before, trim, after = PLACEHOLDER.split(self.answer.removesuffix(self.end_of_turn))
+        before, trim, after = self._around_answer(begun)
         return _TRIMMED[trim](generated.removeprefix(before).removesuffix(after))
 
-    def certain_answer(self, begun: str) -> str:
+    def certain_answer(self, generated: str, begun: bool = False) -> tuple[str, str]:
         """The beginning of `answer_text` that is the same whatever the model writes next.
 
         Args:
-          begun: what it has written so far.
+          generated: what it has written so far, or the rest of it.
+          begun: whether some of the message came before it.
+
+        Returns:
+          The beginning, and the rest of ``generated``, which further text may complete.
         """
+        before, trim, after = self._around_answer(begun)
+        text = "" if before.startswith(generated) else generated.removeprefix(before)
+        end = len(text) - overlap(text, after)
+        if trim:
+            end = len(text[:end].rstrip())
+        certain = _TRIMMED[trim](text[:end])
+        return certain, text[end:] if certain else generated
+
+    def _around_answer(self, begun: bool) -> tuple[str, str | None, str]:
+        """What comes before a message, how it is trimmed, what comes after it."""
         before, trim, after = PLACEHOLDER.split(self.answer.removesuffix(self.end_of_turn))
-        if before.startswith(begun):
-            return ""
-        text = begun.removeprefix(before)
-        return _TRIMMED[trim](text[: len(text) - overlap(text, after)])
+        if begun:
+            before, trim = "", trim and ".rstrip()"
+        return before, trim, after
 
     def special_ids(self, tokenizer: Tokenizer) -> dict[str, int]:
         """Ids of the special tokens, by spelling.

@@ -224,6 +224,11 @@ def test_another_runs_workdir_is_refused(tasks_file, samples, tmp_path):
             "--endpoint and --endpoint_model belong together; give both",
         ),
         (
+            ("--endpoint=http://a/v1", "--endpoint_model=b", "--draft_tokens=3"),
+            "--draft_tokens: is for a --checkpoint; leave it out",
+        ),
+        (("--samples=b", "--template=chatml"), "--template: is for a --checkpoint; leave it out"),
+        (
             ("--samples=b", "--protocol=execution"),
             "--protocol=execution: a samples file holds finished answers; only a --checkpoint or "
             "an --endpoint can repair them",

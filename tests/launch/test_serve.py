@@ -246,6 +246,17 @@ def test_a_failure_of_ours_is_told_and_ends_one_request_only(server, client, sam
     wait_until_free(sampler)
 
 
+def test_a_server_has_defaults_of_its_own(sampler):
+    greedy = SamplingSettings(max_new_tokens=5)
+    [expected] = sampler.generate([conversation(3)], greedy)
+    with Server(("127.0.0.1", 0), sampler, "tiny", defaults=greedy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
+        answer = client.chat.completions.create(model="tiny", messages=asked(3))
+        server.shutdown()
+    assert answer.choices[0].message.content == expected.text
+
+
 def test_when_it_stops_answers_under_way_end_and_others_are_refused(sampler):
     server = Server(("127.0.0.1", 0), sampler, "tiny")
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -376,7 +387,10 @@ def test_the_program_serves_until_it_is_told_to_stop(
     save_model(
         tmp_path / "model", parameters, ModelDescription(LONG, tiny_tokenizer_file, "llama-2")
     )
-    child = start("launch.serve", f"--checkpoint={tmp_path / 'model'}", "--port=0", "--slots=2")
+    child = start(
+        "launch.serve",
+        *(f"--checkpoint={tmp_path / 'model'}", "--port=0", "--slots=2", "--context=100"),
+    )
     line = child.stdout.readline()
     assert line.startswith("serving model at http://127.0.0.1:"), child.communicate()
     client = openai.OpenAI(base_url=line.split()[-1], api_key="none", max_retries=0)

@@ -4,7 +4,7 @@ import pytest
 
 from ocijax.conversation import Message
 from ocijax.sample.chat_api import Reply, RequestError, error_json, parse_request
-from ocijax.sample.settings import Completion
+from ocijax.sample.settings import Completion, SamplingSettings
 
 USER = {"role": "user", "content": "write f"}
 
@@ -21,6 +21,14 @@ def test_what_is_left_out_is_as_openai_has_it():
     assert (asked.answers, asked.stream, asked.include_usage) == (1, False, False)
     assert asked.settings.seed != parse().settings.seed
     assert parse(temperature=None, stop=None, tools=None, n=None).settings.temperature == 1
+
+
+def test_what_is_left_out_may_be_as_the_server_has_it():
+    served = SamplingSettings(9, temperature=0.2, top_p=0.5, top_k=3)
+    body = {"model": "tiny", "messages": [USER], "seed": 0}
+    assert parse_request(body, "tiny", "id", served).settings == served
+    asked = parse_request(body | {"top_k": 7, "max_tokens": 30}, "tiny", "id", served).settings
+    assert (asked.top_k, asked.max_new_tokens, asked.top_p) == (7, 30, 0.5)
 
 
 def test_fields_become_settings():

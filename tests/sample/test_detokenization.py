@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from tokenizers import Tokenizer, decoders, models
 
-from ocijax.sample.detokenization import AnswerText, answer_text
+from ocijax.sample.detokenization import AnswerText
 from ocijax.template import DEEPSEEK_CODER, LLAMA2, TEMPLATES
 from ocijax.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 from tests.sample.conftest import Bytes
@@ -36,24 +36,40 @@ def any_tokenizer(request, tiny_sentencepiece, byte_fallback):
     return Bytes() if request.param == "bytes" else byte_fallback
 
 
-def parts(tokens, sizes, *rest) -> list[str]:
-    """What is told of tokens that come in groups of these sizes, one by one at the end."""
+def in_parts(tokens, sizes, *rest) -> tuple[list[int], list[str]]:
+    """What is taken and told of tokens that come in groups of these sizes, then one by one."""
     text, told = AnswerText(*rest), []
     sizes = iter(sizes)
-    while tokens:
+    while tokens and not text.stopped:
         size = next(sizes, 1)
-        told.append(text.add(tokens[:size], last=size >= len(tokens)))
+        told.append(text.add(tokens[:size]))
         tokens = tokens[size:]
-    return told
+    told.append(text.end())
+    return text.tokens, told
+
+
+def parts(tokens, *rest) -> list[str]:
+    """What is told of tokens that come one by one, and at their end."""
+    return in_parts(tokens, [], *rest)[1]
+
+
+def at_once(tokens, tokenizer, template, stop=()) -> tuple[list[int], str]:
+    """The tokens up to a stop string, and their text."""
+    for count in range(len(tokens) + 1):
+        text = tokenizer.decode(tokens[:count]).removesuffix("\N{REPLACEMENT CHARACTER}")
+        if found := [text.index(string) for string in stop if string in text]:
+            return tokens[:count], template.answer_text(text[: min(found)])
+    return tokens, template.answer_text(tokenizer.decode(tokens))
 
 
 @pytest.mark.parametrize("template", [PLAIN, AROUND, *TEMPLATES.values()], ids=lambda one: one.name)
 @pytest.mark.parametrize("written", TEXTS)
 def test_parts_make_up_the_text_that_is_decoded_all_at_once(any_tokenizer, template, written):
     tokens = any_tokenizer.encode(written)
-    whole = answer_text(tokens, any_tokenizer, template)
+    _, whole = at_once(tokens, any_tokenizer, template)
     for size in (1, 2, 3, 100):
-        assert "".join(parts(tokens, [size] * 100, any_tokenizer, template)) == whole
+        _, told = in_parts(tokens, [size] * 100, any_tokenizer, template)
+        assert "".join(told) == whole
 
 
 @given(some.data())
@@ -65,7 +81,7 @@ def test_so_they_do_for_any_tokens_sizes_and_stop_strings(any_tokenizer, data):
     text = any_tokenizer.decode(tokens)
     places = some.integers(0, max(0, len(text) - 1))
     begin = data.draw(some.lists(places, max_size=2))
-    # A half character at the end is no text that a stop string can be compared with.
+    # Half a character is no text that a stop string can be compared with.
     stop = tuple(
         cut
         for one in begin
@@ -73,32 +89,46 @@ def test_so_they_do_for_any_tokens_sizes_and_stop_strings(any_tokenizer, data):
     )
     template = data.draw(some.sampled_from([PLAIN, AROUND, DEEPSEEK_CODER, LLAMA2]))
     sizes = data.draw(some.lists(some.integers(1, 5), max_size=30))
-    told = parts(tokens, sizes, any_tokenizer, template, stop)
-    assert "".join(told) == answer_text(tokens, any_tokenizer, template, stop)
+    taken, told = in_parts(tokens, sizes, any_tokenizer, template, stop)
+    assert (taken, "".join(told)) == at_once(tokens, any_tokenizer, template, stop)
 
 
 def test_a_character_is_told_once_it_is_whole():
     tokens = list("a€🙂".encode())
-    assert parts(tokens, [], Bytes(), PLAIN) == ["a", "", "", "€", "", "", "", "🙂"]
+    assert parts(tokens, Bytes(), PLAIN) == ["a", "", "", "€", "", "", "", "🙂", ""]
 
 
 def test_a_half_character_at_the_end_is_told_as_such():
-    assert parts(list("a€".encode()[:-1]), [], Bytes(), PLAIN) == [
-        "a",
-        "",
-        "\N{REPLACEMENT CHARACTER}",
-    ]
+    tokens = list("a€".encode()[:-1])
+    assert parts(tokens, Bytes(), PLAIN) == ["a", "", "", "\N{REPLACEMENT CHARACTER}"]
 
 
 def test_what_may_begin_a_stop_string_is_held_back_until_it_does_not():
     tokens = list(b"one<en<end>two")
-    told = parts(tokens, [], Bytes(), PLAIN, ("<end>",))
-    assert told == ["o", "n", "e", "", "", "", "<en", *[""] * 7]
+    told = parts(tokens, Bytes(), PLAIN, ("<end>",))
+    assert told == ["o", "n", "e", "", "", "", "<en", "", "", "", "", ""]
 
 
 def test_white_space_that_the_template_takes_from_the_end_is_held_back():
-    assert parts(list(b" a b \n"), [], Bytes(), LLAMA2) == ["", "a", "", " b", "", ""]
-    assert parts(list(b"a\n\n"), [], Bytes(), DEEPSEEK_CODER) == ["a", "", "\n"]
+    assert parts(list(b" a b \n"), Bytes(), LLAMA2) == ["", "a", "", " b", "", "", ""]
+    assert parts(list(b"a\n\n"), Bytes(), DEEPSEEK_CODER) == ["a", "", "\n", ""]
+
+
+@pytest.mark.parametrize("written", [b"some text ", "🙂€".encode(), b"\x80", b"\xf0\x9f"])
+def test_a_token_takes_no_longer_in_a_long_answer(written):
+    class Counting(Bytes):
+        decoded = 0
+
+        def decode(self, ids):
+            self.decoded += len(ids)
+            return super().decode(ids)
+
+    def decoded(tokens):
+        counting = Counting()
+        in_parts(tokens, [5] * len(tokens), counting, PLAIN, ("never",))
+        return counting.decoded
+
+    assert decoded(list(40 * written)) < 2.1 * decoded(list(20 * written))
 
 
 def test_byte_fallback_loses_no_character_beside_half_ones(byte_fallback):

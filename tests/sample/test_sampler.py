@@ -518,3 +518,30 @@ def test_an_answer_that_ends_while_its_follower_is_slow_is_told_to_its_end(param
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(ask, settings))
+
+
+def test_a_step_that_fails_fails_one_call_and_no_other(monkeypatch, parameters, tokenizer):
+    shared = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
+    expected = [shared.generate([one], GREEDY) for one in RAGGED[:4]]
+    set_rows, begin = shared.engine.set_rows, threading.Barrier(4)
+    failures = iter([GaveUp])
+
+    def fail_once(rows, prompts):
+        time.sleep(0.1)  # meanwhile the others come
+        for failure in failures if len(prompts) > 1 else ():
+            raise failure
+        set_rows(rows, prompts)
+
+    def ask(one):
+        begin.wait(60)
+        try:
+            return shared.generate([one], GREEDY)
+        except GaveUp:
+            return None
+
+    monkeypatch.setattr(shared.engine, "set_rows", fail_once)
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(ask, RAGGED[:4]))
+    assert answers.count(None) == 1
+    assert all(one in (None, other) for one, other in zip(answers, expected, strict=True))
+    assert shared.free_slots == shared.slots

@@ -17,6 +17,8 @@ from ocijax.sample.settings import SamplingSettings
         ("top_p", 1.1),
         ("seed", -1),
         ("seed", 2**32),
+        ("top_k", -1),
+        ("top_k", 2**31),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(field, value):
