@@ -351,6 +351,8 @@ def _causal_attention(
 
 def _write(array: jax.Array, new: jax.Array, places: jax.Array) -> jax.Array:
     """A layer's keys or values with those from some place on, ``[slots, any, heads, head_dim]``."""
+    if len(array) == 1:  # Of one slot alone XLA would look first whether the place is inside.
+        return jax.lax.dynamic_update_slice(array, new.swapaxes(1, 2), (0, 0, places[0], 0))
 
     def write(slot, token, place):
         return jax.lax.dynamic_update_slice(slot, token, (0, place, 0))

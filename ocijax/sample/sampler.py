@@ -128,8 +128,7 @@ class Sampler:
       draft_tokens: tokens that are looked up for each forward, where the conversation said the same
         before, see `ocijax.sample.lookup`; as long as answers come faster so. 0: none.
       int8_weights: hold the layers' weights in eight bits, half the bytes that a step reads.
-      int8_cache: hold keys and values in eight bits, so that nearly twice as many fit; on a GPU
-        answers come slower then, see `ocijax.sample.decode_attention`.
+      int8_cache: hold keys and values in eight bits, so that nearly twice as many fit.
       observe: called with the number of answers finished since the last call.
 
     Attributes:
