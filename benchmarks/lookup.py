@@ -8,17 +8,14 @@ feedback on it is forced to be the second, and drafts come as in `ocijax.sample.
 runs: what a draft is worth depends on the texts alone.
 """
 
-import json
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from ocijax.conversation import Conversation, Message
-from ocijax.errors import InputError
+from benchmarks.debugbench import read_repairs
 from ocijax.program import run
 from ocijax.sample.lookup import look_up
 from ocijax.template import DEEPSEEK_CODER, tokenize
@@ -32,19 +29,6 @@ DRAFTS = flags.DEFINE_list(
 
 TOGETHER = 64
 """Conversations, of similar lengths."""
-
-
-def conversation(row: dict) -> Conversation:
-    """What was asked, the program with the bug, and the repaired one."""
-    return Conversation(
-        row["slug"],
-        (
-            Message("user", row["description"]),
-            Message("assistant", f"```python\n{row['buggy_code'].strip()}\n```"),
-            Message("user", "Execution result:\nThe program gives a wrong output."),
-            Message("assistant", f"```python\n{row['oracle_code'].strip()}\n```"),
-        ),
-    )
 
 
 @partial(jax.jit, static_argnames="draft_tokens")
@@ -69,12 +53,9 @@ def forwards(
 
 def main() -> None:
     """Prints a line for each number of draft tokens."""
-    files = sorted(Path(DATA.value).glob("python3_*.json"))
-    if not files:
-        raise InputError(f"--data={DATA.value}: holds no python3_*.json")
+    repairs = read_repairs(DATA.value)
     tokenizer = load_tokenizer(TOKENIZER.value)
-    rows = [row for path in files for row in json.loads(path.read_text())]
-    told = [tokenize(conversation(row), DEEPSEEK_CODER, tokenizer) for row in rows]
+    told = [tokenize(repair, DEEPSEEK_CODER, tokenizer) for repair in repairs]
     told.sort(key=lambda one: len(one.tokens))
     answers = sum(int((one.completion & (one.messages == 3)).sum()) for one in told)
     print(f"{len(told)} repairs of {answers / len(told):.0f} tokens on average")

@@ -11,6 +11,7 @@ SMALL = (
     ("benchmarks.sandbox_limits", "--rounds=3"),
     ("benchmarks.train", "--shape=tiny", "--rows=16", "--length=256"),
     ("benchmarks.sample", "--shape=tiny"),
+    ("benchmarks.divergence", "--prompts=40", "--slots=8", "--prompt=64", "--new=128"),
     ("benchmarks.convert", "--shape=1.3b"),
 )
 

@@ -11,21 +11,25 @@ where torch and transformers are installed. Parameters are random, and no answer
 """
 
 import gc
-import time
 
 import jax
 import numpy as np
 from absl import flags
 
 from benchmarks.peer import peer_seconds
+from benchmarks.sampling import (
+    Numbers,
+    answer_seconds,
+    compute_dtype,
+    prefill_seconds,
+    random_parameters,
+)
 from benchmarks.shapes import SHAPES
-from ocijax.conversation import Conversation, Message
 from ocijax.devices import bandwidth, peak_flops
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
-from ocijax.model.parameters import Parameters, init_parameters, parameter_table
+from ocijax.model.parameters import Parameters, parameter_table
 from ocijax.program import run
-from ocijax.sample.engine import CHUNK_ROWS
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.template import LLAMA2
@@ -39,89 +43,6 @@ TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound
 INT8_WEIGHTS = flags.DEFINE_bool("int8_weights", False, "Hold the layers' weights in eight bits.")
 INT8_CACHE = flags.DEFINE_bool("int8_cache", False, "Hold keys and values in eight bits.")
 PEER = flags.DEFINE_bool("peer", True, "Run the peer too.")
-
-TIMES = 3
-"""Runs, after one that compiles; the shortest counts."""
-
-
-class Numbers:
-    """A tokenizer of numbers with spaces between; the last two of the vocabulary are special."""
-
-    name, text_prefix = "numbers", ""
-
-    def __init__(self, vocab_size: int):
-        self.vocab_size = vocab_size
-        self.end = vocab_size - 1
-
-    def encode(self, text: str) -> list[int]:
-        """See `ocijax.tokenizer.Tokenizer`."""
-        return [int(word) for word in text.split() if word.isdigit()]
-
-    def decode(self, ids: list[int]) -> str:
-        """See `ocijax.tokenizer.Tokenizer`."""
-        return " ".join(map(str, ids))
-
-    def special_id(self, token: str) -> int | None:
-        """See `ocijax.tokenizer.Tokenizer`."""
-        return {"<s>": self.end - 1, "</s>": self.end}.get(token)
-
-
-def random_parameters(model: ModelConfig, dtype: str) -> Parameters:
-    """In the compute dtype; the end of a turn is never the likeliest token."""
-
-    def make(key: jax.Array) -> Parameters:
-        parameters = init_parameters(model, key, dtype)
-        head = parameters["head"]
-        return parameters | {"head": head.at[:, -1].set(0)}
-
-    return jax.jit(make)(jax.random.key(0))
-
-
-def conversations(model: ModelConfig, rows: int, seed: int) -> list[Conversation]:
-    """As many, of so many tokens, none like another."""
-    random = np.random.default_rng(seed)
-    # Of the template, which spells no numbers, there is one token.
-    tokens = random.integers(0, model.vocab_size - 2, (rows, PROMPT.value - 1))
-    return [
-        Conversation(str(index), (Message("user", " ".join(map(str, row))),))
-        for index, row in enumerate(tokens)
-    ]
-
-
-def seconds(sampler: Sampler, model: ModelConfig, rows: int, new: int) -> float:
-    """To answer ``rows`` conversations with ``new`` tokens each."""
-    settings, times = SamplingSettings(new, TEMPERATURE.value), []
-    for number in range(TIMES + 1):
-        asked = conversations(model, rows, seed=1000 * new + number)
-        start = time.perf_counter()
-        completions = sampler.generate(asked, settings)
-        times.append(time.perf_counter() - start)
-        if any(len(one.tokens) != new for one in completions):
-            raise RuntimeError("an answer ended early")
-    return min(times[1:])
-
-
-def prefill_seconds(sampler: Sampler, rows: int) -> float:
-    """To read as many prompts, and nothing else."""
-    engine, random = sampler.engine, np.random.default_rng(0)
-    tokens = random.integers(0, 100, PROMPT.value - 1, np.int32)  # the answer reads the last one
-
-    def read() -> None:
-        for first in range(0, rows, CHUNK_ROWS):
-            known = 0
-            while known < len(tokens):
-                chunk = engine.next_chunk(known, len(tokens))
-                slots = range(first, min(first + CHUNK_ROWS, rows))
-                engine.prefill(dict.fromkeys(slots, (tokens, chunk)))
-                known = chunk.start + chunk.length
-        engine.wait()
-
-    times = []
-    for _ in range(TIMES + 1):
-        start = time.perf_counter()
-        read()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
 
 
 def roofline_seconds(model: ModelConfig, dtype: str, rows: int, device_kind: str) -> float | None:
@@ -164,8 +85,13 @@ def report(
         int8_weights=INT8_WEIGHTS.value,
         int8_cache=INT8_CACHE.value,
     )
-    read = prefill_seconds(sampler, rows)
-    whole, first = (seconds(sampler, model, rows, new) for new in (NEW.value, 1))
+    read = prefill_seconds(sampler.engine, rows, PROMPT.value)
+    whole, first = (
+        answer_seconds(
+            sampler, model, [PROMPT.value] * rows, SamplingSettings(new, TEMPERATURE.value)
+        )
+        for new in (NEW.value, 1)
+    )
     step = (whole - first) / (NEW.value - 1)
     prompts = rows * PROMPT.value
     operations = training_flops(model, prompts, prompts * PROMPT.value / 2) / 3
@@ -191,9 +117,8 @@ def main() -> None:
     model = SHAPES[SHAPE.value]
     # Before JAX takes the device's memory.
     theirs = {rows: transformers_seconds(rows) for rows in map(int, ROWS.value)}
-    device = jax.local_devices()[0]
-    dtype = "float32" if device.platform == "cpu" else "bfloat16"
-    print(f"{device.device_kind}, shape {SHAPE.value}, {dtype}, ", end="")
+    dtype = compute_dtype()
+    print(f"{jax.local_devices()[0].device_kind}, shape {SHAPE.value}, {dtype}, ", end="")
     print(f"prompts of {PROMPT.value} tokens, {NEW.value} new ones each")
     print(f"{'rows':>5}  {'':26}{'tokens/s':>12}")
     for rows, peer in theirs.items():
