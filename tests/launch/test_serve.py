@@ -135,8 +135,9 @@ def test_a_stop_string_ends_an_answer_and_is_never_sent(client):
 
 def test_a_client_that_goes_away_mid_stream_frees_its_slot(client, sampler, finished):
     before = sum(finished)
+    fields = {"model": "tiny", "messages": asked(2), "temperature": 0, "stream": True}
     for _ in range(2 * SLOTS):
-        stream = client.chat.completions.create(model="tiny", messages=asked(2), stream=True)
+        stream = client.chat.completions.create(**fields)
         assert next(stream).choices
         assert sampler.free_slots < SLOTS
         stream.close()
@@ -146,7 +147,7 @@ def test_a_client_that_goes_away_mid_stream_frees_its_slot(client, sampler, fini
 
 def test_so_does_one_that_waits_for_the_whole_answer(server, sampler, finished):
     before = sum(finished)
-    body = json.dumps({"model": "tiny", "messages": asked(2)})
+    body = json.dumps({"model": "tiny", "messages": asked(2), "temperature": 0})
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port)
     connection.request("POST", "/v1/chat/completions", body)
     while sampler.free_slots == SLOTS:
