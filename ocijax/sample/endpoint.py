@@ -100,7 +100,7 @@ class Endpoint:
                 if error := answer.exception():
                     failure = failure or (index, error)
                 elif answer.result() is not None:
-                    known[keys[index]] = self._keep(keys[index], answer.result())
+                    known[keys[index]] = self._keep(keys[index], answer.result(), settings)
         finally:
             ended.set()
         if failure is not None:
@@ -152,16 +152,17 @@ class Endpoint:
         )
         if not getattr(answer, "choices", None):
             raise InputError("what it answers is no chat completion; is the URL right?")
+        if settings.log_probabilities and _log_probabilities(answer.choices[0]) is None:
+            raise InputError("it gives no log-probabilities; ask without, or another endpoint")
         return answer
 
-    def _keep(self, key: str, answer: Any) -> dict[str, Any]:
+    def _keep(self, key: str, answer: Any, settings: SamplingSettings) -> dict[str, Any]:
         """Text and end of an answer, which are kept until the call is done."""
         [choice, *_] = answer.choices
-        told = getattr(choice, "logprobs", None)
         row = {
             "text": choice.message.content or "",
             "finish_reason": "length" if choice.finish_reason == "length" else "stop",
-            "log_probabilities": [token.logprob for token in told.content or ()] if told else [],
+            "log_probabilities": _log_probabilities(choice) if settings.log_probabilities else [],
         }
         with self._lock:
             self._kept[key] = row
@@ -173,6 +174,12 @@ class Endpoint:
     def _key(self, index: int, conversation: Conversation, settings: SamplingSettings) -> str:
         asked = [self._url, self._model, index, conversation_to_row(conversation), asdict(settings)]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def _log_probabilities(choice: Any) -> list[float] | None:
+    """Those of an answer's tokens; ``None`` where the endpoint gives none."""
+    content = choice.logprobs and choice.logprobs.content
+    return None if content is None else [token.logprob for token in content]
 
 
 def _reason(error: BaseException) -> str:

@@ -12,11 +12,11 @@ def number_of_words(content: str) -> str:
 
 
 @contextmanager
-def endpoint(behave, reply=number_of_words):
+def endpoint(behave, reply=number_of_words, log_probabilities=None):
     """The URL of an endpoint that does what ``behave(request, number)`` says.
 
     That gives a status, or ``None`` to break the connection, and headers. What is answered is what
-    ``reply`` makes of the last message.
+    ``reply`` makes of the last message, with these ``log_probabilities`` if any.
     """
     numbers = iter(range(10**6))
 
@@ -28,6 +28,9 @@ def endpoint(behave, reply=number_of_words):
                 return
             content = reply(request["messages"][-1]["content"])
             choice = {"index": 0, "finish_reason": "stop", "message": {"content": content}}
+            if log_probabilities is not None:
+                parts = [{"token": "", "logprob": one} for one in log_probabilities]
+                choice["logprobs"] = {"content": parts}
             usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
             answer = {"choices": [choice], "usage": usage}
             body = answer if status == 200 else {"error": {"message": f"no luck {status}"}}

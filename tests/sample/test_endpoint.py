@@ -4,6 +4,7 @@ import shelve
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,28 @@ def test_answers_come_in_order_with_the_settings_that_were_given():
     for request in seen:
         assert request | expected | {"max_completion_tokens": 7} == request
     assert len({request["seed"] for request in seen}) == len(ASKED)
+
+
+def test_log_probabilities_are_asked_for_where_the_settings_ask_and_given_only_then():
+    asks = []
+
+    def behave(request, number):
+        asks.append(request.get("logprobs"))
+        return 200, {}
+
+    with endpoint(behave, log_probabilities=[-0.5, -2.0]) as url:
+        asker = Endpoint(url, "some")
+        [asked] = asker.generate(ASKED[:1], replace(GREEDY, log_probabilities=True))
+        [plain] = asker.generate(ASKED[:1], GREEDY)
+    assert (asked.log_probabilities, plain.log_probabilities) == ((-0.5, -2.0), ())
+    assert asks == [True, None]
+
+
+def test_an_endpoint_that_gives_none_is_refused_where_they_are_asked_for():
+    with endpoint(lambda request, number: (200, {})) as url:
+        asker = Endpoint(url, "some")
+        with pytest.raises(InputError, match="it gives no log-probabilities; ask without"):
+            asker.generate(ASKED[:1], replace(GREEDY, log_probabilities=True))
 
 
 def test_no_more_requests_are_made_at_once_than_allowed():
