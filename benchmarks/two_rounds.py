@@ -39,7 +39,7 @@ from benchmarks.sampling import compute_dtype, random_parameters, together
 from benchmarks.shapes import SHAPES
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
-from ocijax.model.decoder import ComputeConfig
+from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.program import run
 from ocijax.sample import decoding
 from ocijax.sample.engine import Chunk, Engine
@@ -143,12 +143,14 @@ def forced_choice(answers: np.ndarray) -> Callable:
     """
     choose, last = decoding._choose, answers.shape[1] - 1
 
-    def forced(decoder, hidden: jax.Array, rows: decoding.Rows) -> jax.Array:
-        chosen = choose(decoder, hidden, rows)
+    def forced(
+        decoder: Decoder, hidden: jax.Array, rows: decoding.Rows
+    ) -> tuple[jax.Array, jax.Array]:
+        chosen, scores = choose(decoder, hidden, rows)
         counts = rows.counts[:, None] + jnp.arange(chosen.shape[1])
         said = jnp.asarray(answers)[rows.seeds[:, None], jnp.minimum(counts, last)]
         # No choice is negative, which the compiler cannot know: it leaves nothing out.
-        return jnp.where(chosen < 0, chosen, said)
+        return jnp.where(chosen < 0, chosen, said), scores
 
     return forced
 
