@@ -91,6 +91,7 @@ class Reference:
       shapes: of the tensors that it saves, by name.
       logits: ``[length, vocab]`` of each text alone.
       greedy: ``[64]`` tokens after each prompt.
+      log_probabilities: ``[64]`` of these tokens.
       loss: the summed loss of the tokens that count, over all texts.
       gradients: `summary` of its gradient by each tensor, in the order of ``shapes``.
     """
@@ -99,6 +100,7 @@ class Reference:
     shapes: dict[str, tuple[int, ...]]
     logits: list[np.ndarray]
     greedy: list[np.ndarray]
+    log_probabilities: list[np.ndarray]
     loss: float
     gradients: np.ndarray
 
@@ -109,6 +111,7 @@ class Reference:
             f"{variant}/words": np.array(words),
             f"{variant}/logits": np.concatenate(self.logits),
             f"{variant}/greedy": np.stack(self.greedy),
+            f"{variant}/log_probabilities": np.stack(self.log_probabilities),
             f"{variant}/loss": np.array(self.loss),
             f"{variant}/gradients": self.gradients,
         }
@@ -123,6 +126,7 @@ def read_reference(variant: str) -> Reference:
             {name: tuple(shape) for name, shape in words["shapes"].items()},
             np.split(file[f"{variant}/logits"], np.cumsum(LENGTHS)[:-1]),
             list(file[f"{variant}/greedy"]),
+            list(file[f"{variant}/log_probabilities"]),
             float(file[f"{variant}/loss"]),
             file[f"{variant}/gradients"],
         )

@@ -55,26 +55,31 @@ def compute_reference(variant: str) -> Reference:
         loss = loss + (losses * torch.from_numpy(weights)[1:]).sum()
     loss.backward()
     parameters = dict(model.named_parameters())
+    answers, log_probabilities = zip(
+        *(greedy(model, tokens[:PROMPT]) for tokens, _ in texts()), strict=True
+    )
     return Reference(
         config,
         shapes,
         [one.detach().numpy() for one in logits],
-        [greedy(model, tokens[:PROMPT]) for tokens, _ in texts()],
+        list(answers),
+        list(log_probabilities),
         loss.item(),
         np.stack([summary(parameters[name].grad.numpy()) for name in shapes]),
     )
 
 
 @torch.no_grad()
-def greedy(model: PreTrainedModel, prompt: np.ndarray) -> np.ndarray:
-    """The likeliest tokens after a prompt, each by a forward over all before it."""
-    tokens = torch.from_numpy(prompt).long()
+def greedy(model: PreTrainedModel, prompt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The likeliest tokens after a prompt, each by a forward over all before it; how likely."""
+    tokens, log_probabilities = torch.from_numpy(prompt).long(), []
     for _ in range(NEW_TOKENS):
         last = model(tokens[None], use_cache=False).logits[0, -1]
         first, second = last.topk(2).values
         assert first - second > 1e-3, "two tokens are about as likely: choose another seed"
         tokens = torch.cat([tokens, last.argmax()[None]])
-    return tokens[len(prompt) :].numpy().astype(np.int32)
+        log_probabilities.append(last.log_softmax(-1).max().item())
+    return tokens[len(prompt) :].numpy().astype(np.int32), np.float32(log_probabilities)
 
 
 def main() -> None:

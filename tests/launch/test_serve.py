@@ -33,7 +33,7 @@ LONG = dataclasses.replace(CONFIG, max_position_embeddings=2048)
 
 @pytest.fixture(scope="module")
 def parameters():
-    """Of a model that never ends its turn and prefers one token clearly."""
+    """Of a model whose greedy answers never end, and that prefers one token clearly."""
     fresh = init_parameters(CONFIG, jax.random.key(0))
     large = {path: array if "norm" in path else 8 * array for path, array in fresh.items()}
     return {**large, "head": large["head"].at[:, 2].set(0)}
@@ -226,7 +226,9 @@ def test_more_requests_than_it_takes_are_told_to_come_again(sampler):
     with Server(("127.0.0.1", 0), sampler, "tiny", most_requests=1) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         client = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
-        stream = client.chat.completions.create(model="tiny", messages=asked(1), stream=True)
+        stream = client.chat.completions.create(
+            model="tiny", messages=asked(1), temperature=0, stream=True
+        )
         body = json.dumps({"model": "tiny", "messages": asked(1)})
         status, headers, _ = request(server, "POST", CHAT, body)
         assert (status, headers["Retry-After"]) == (503, "1")
@@ -284,7 +286,9 @@ def test_where_they_last_too_long_they_are_given_up_and_told_so(sampler, monkeyp
     server = Server(("127.0.0.1", 0), sampler, "tiny")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     client = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
-    stream = client.chat.completions.create(model="tiny", messages=asked(1), stream=True)
+    stream = client.chat.completions.create(
+        model="tiny", messages=asked(1), temperature=0, stream=True
+    )
     next(stream)
     server.stop(0)
     with pytest.raises(openai.APIError, match="the server is stopping"):

@@ -125,8 +125,8 @@ def loss_and_gradient(variant: str):
 
 
 @functools.cache
-def greedy_tokens(variant: str):
-    """Tokens ``[texts, 64]`` after the prompts, which are ragged, through the cache."""
+def greedy(variant: str, draft_tokens: int = 0):
+    """What is generated after the prompts, which are ragged, through the cache."""
     config, parameters = model(variant)
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     static = {"config": config, "compute": COMPUTE, "mesh": mesh}
@@ -139,14 +139,20 @@ def greedy_tokens(variant: str):
         tokens=prompts[np.arange(count), lengths - 1],
         positions=lengths - 1,
         limits=np.full_like(lengths, NEW_TOKENS),
+        scored=np.full(count, True),
     )
-    places = PROMPT + NEW_TOKENS
+    places = PROMPT + NEW_TOKENS + draft_tokens
     cache = empty_cache(config, COMPUTE.dtype, mesh, count, places)
-    slots, history = np.arange(count, dtype=np.int32), np.zeros((count, 0), np.int32)
+    slots = np.arange(count, dtype=np.int32)
+    history = np.zeros((count, places if draft_tokens else 0), np.int32)
+    history[:, :PROMPT] = prompts[:, : history.shape[1]]
     cache = prefill(weights, cache, prompts, slots, np.zeros_like(slots), window=0, **static)
     choices = {"steps": NEW_TOKENS, "window": places, "kernel": "masked", **static}
     no_stop = np.full(1, -1, np.int32)
-    return decode(weights, cache, rows, history, no_stop, **choices)[3].tokens
+    *_, generated = decode(
+        weights, cache, rows, history, no_stop, draft_tokens=draft_tokens, **choices
+    )
+    return generated
 
 
 def assert_logits(found, expected):
@@ -202,7 +208,22 @@ def test_masked_loss_and_its_gradient_are_those_of_transformers(variant, referen
 
 
 def test_greedy_tokens_are_those_of_transformers(variant, reference):
-    np.testing.assert_array_equal(greedy_tokens(variant), np.stack(reference.greedy))
+    np.testing.assert_array_equal(greedy(variant).tokens, np.stack(reference.greedy))
+
+
+def test_their_log_probabilities_are_those_of_transformers(variant, reference):
+    found, expected = greedy(variant).log_probabilities, np.stack(reference.log_probabilities)
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
+
+
+def test_so_they_are_where_drafts_are_read(source):
+    # Its answers go in circles, so that there are drafts.
+    reference = source("starcoder2")
+    generated = greedy("starcoder2", draft_tokens=5)
+    assert generated.forwards.max() < NEW_TOKENS
+    tokens, found = generated.tokens[:, :NEW_TOKENS], generated.log_probabilities[:, :NEW_TOKENS]
+    np.testing.assert_array_equal(tokens, np.stack(reference.greedy))
+    np.testing.assert_allclose(found, np.stack(reference.log_probabilities), atol=1e-4, rtol=0)
 
 
 def test_hidden_states_keep_the_compute_dtype(variant):

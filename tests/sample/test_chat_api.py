@@ -40,12 +40,14 @@ def test_fields_become_settings():
         max_tokens=7,
         max_completion_tokens=8,
         n=3,
+        logprobs=True,
         stream=True,
         stream_options={"include_usage": True},
     )
     settings = asked.settings
     assert (settings.temperature, settings.top_p, settings.seed) == (0, 0.5, 2**32 - 1)
     assert (settings.stop, settings.max_new_tokens) == (("end",), 8)
+    assert settings.log_probabilities
     assert (len(asked.conversations), asked.stream, asked.include_usage) == (3, True, True)
     assert parse(max_tokens=7, stop=["a", "b"]).settings.stop == ("a", "b")
 

@@ -287,35 +287,6 @@ def test_the_cache_is_updated_in_place(parameters):
     assert compiled.memory_analysis().alias_size_in_bytes >= sum(one.nbytes for one in arrays)
 
 
-@pytest.mark.parametrize("settings", [GREEDY, DRAWN])
-@pytest.mark.parametrize("draft_tokens", [0, 3])
-def test_log_probabilities_are_those_of_the_full_forward(
-    parameters, tokenizer, settings, draft_tokens
-):
-    sampler = Sampler(
-        *(CONFIG, parameters, tokenizer, LLAMA2),
-        compute=COMPUTE,
-        slots=4,
-        draft_tokens=draft_tokens,
-    )
-    scored = dataclasses.replace(settings, log_probabilities=True)
-    completions = sampler.generate(RAGGED, scored)
-    for one, plain, asked in zip(
-        completions, sampler.generate(RAGGED, settings), RAGGED, strict=True
-    ):
-        assert (one.tokens, plain.log_probabilities) == (plain.tokens, ())
-        prompt = tokenize(asked, LLAMA2, tokenizer).tokens
-        tokens = np.array([[*prompt, *one.tokens]], np.int32)
-        positions = np.arange(tokens.shape[1], dtype=np.int32)[None]
-        decoder = Decoder(CONFIG, COMPUTE, parameters)
-        logits = decoder.logits(decoder(tokens, positions, np.ones_like(tokens)))
-        logits = np.asarray(logits, np.float64)[0, len(prompt) - 1 : -1]
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        expected = np.log(exponentials / exponentials.sum(axis=1, keepdims=True))
-        expected = expected[np.arange(len(one.tokens)), list(one.tokens)]
-        np.testing.assert_allclose(one.log_probabilities, expected, atol=1e-4)
-
-
 def test_who_waits_takes_a_slot_as_soon_as_one_is_free(parameters, tokenizer):
     few = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
     completions = few.generate(RAGGED, GREEDY)
