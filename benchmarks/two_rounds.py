@@ -10,7 +10,7 @@ computes and chooses as ever, but recorded tokens are put in the place of those 
 
 - Tokens read in round 2, beside those of the new turns, what the template has between turns
   included. Conversations go through both rounds as in `ocijax.refine.loop`, as many at once as
-  `eval.run` has under way with so many slots, each with a pause while its program would run.
+  there are slots, each with a pause while its program would run.
 - Time to the first token of a second turn, one conversation at a time, with nothing else to do: of
   one that is held, and of one that is not; medians.
 - Time of round 2 where as many conversations as there are slots have it side by side: held and with
@@ -175,11 +175,13 @@ class Rounds:
 
     Args:
       sampler: whose choices are forced.
+      tokenizer: its own.
       longest: of the answers, in tokens.
     """
 
-    def __init__(self, sampler: Sampler, longest: int):
+    def __init__(self, sampler: Sampler, tokenizer: Tokenizer, longest: int):
         self._sampler = sampler
+        self._tokenizer = tokenizer
         self._longest = longest
 
     def first(self, numbered: tuple[int, Recorded]) -> None:
@@ -197,6 +199,9 @@ class Rounds:
         self.first(numbered)
         time.sleep(PROGRAM_SECONDS.value)
         self.second(numbered)
+        one = numbered[1]
+        said = self._tokenizer.decode(one.tokens[1])
+        self._sampler.forget(one.second.append("assistant", said))
 
     def first_token_seconds(self, numbered: tuple[int, Recorded], held: bool) -> float:
         """Of the second turn, after the first where ``held``."""
@@ -264,7 +269,7 @@ def main() -> int:
             draft_tokens=draft_tokens,
         )
         sampler.compile_ahead()
-        return sampler, Rounds(sampler, longest)
+        return sampler, Rounds(sampler, tokenizer, longest)
 
     with mock.patch.object(decoding, "_choose", forced_choice(answers)):
         sampler, with_it = rounds(DRAFT_TOKENS.value)
@@ -275,7 +280,7 @@ def main() -> int:
         )
 
         reads = count_reads(sampler.engine, end_of_turn)
-        together(max(1, sampler.slots * 7 // 8), with_it.both, loop)
+        together(sampler.slots, with_it.both, loop)
         new = sum(
             sampler.prompt_tokens(one.second)
             - sampler.prompt_tokens(one.first)

@@ -109,6 +109,11 @@ class CheckpointGenerator:
         self.shortened = generator.shortened
         return completions
 
+    def forget(self, conversation: Conversation) -> None:
+        """Passed on, unless no model was asked yet."""
+        if "_generator" in vars(self):
+            self._generator.forget(conversation)
+
 
 class ProgressBar:
     """Shows ``done`` of ``total``, from the first call with both; a context manager."""
@@ -210,8 +215,7 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             model=model,
             rounds=values.rounds,
             samples=values.samples_per_task,
-            # Spare slots, so that a conversation whose program runs keeps its own.
-            at_once=-(-values.batch_size * 7 // 8),
+            at_once=values.batch_size,
             observe=bar,
         )
     if shortened := getattr(generator, "shortened", 0):

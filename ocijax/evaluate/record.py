@@ -40,6 +40,10 @@ class RecordedGenerator:
             for row in self._calls[call]
         ]
 
+    def forget(self, conversation: Conversation) -> None:
+        """Passed on."""
+        self._generator.forget(conversation)
+
 
 def _hash(conversations: Sequence[Conversation], settings: SamplingSettings) -> str:
     asked = [[conversation_to_row(one) for one in conversations], asdict(settings)]

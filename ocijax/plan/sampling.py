@@ -21,7 +21,7 @@ from ocijax.sample.weights import abstract_weights
 from ocijax.sharding import axis_size, bytes_on_a_device, make_mesh
 from ocijax.train.config import Recipe
 
-_STEPS = 16
+_STEPS = 8
 """Tokens that are decoded at once, as `ocijax.sample.sampler.Sampler` has it."""
 
 _SHORTEST = 1024

@@ -132,8 +132,7 @@ async def refine(
       settings: how to answer; each answer draws from a seed of its own.
       rounds: most answers for a task.
       ask_again: what the next round sees.
-      at_once: tasks under way; somewhat fewer than a sampler has slots, so that a conversation
-        whose program runs keeps its own.
+      at_once: tasks under way; no more than a sampler has slots, so that each keeps its own.
       finish: awaited with each trajectory as it ends.
       recall: asked for an attempt before it is run: one that is known already is not run again.
 
@@ -162,7 +161,8 @@ async def refine(
                 if number > numbers.start:
                     [asked] = ask_again.ask([trajectories[index]], _chance(settings, number))
                 trajectories[index] = await answer(trajectories[index], asked, number)
-                if trajectories[index].passed:
+                if trajectories[index].passed or number == rounds - 1:
+                    generator.forget(trajectories[index].conversation)
                     break
         if finish is not None and (trajectories[index].passed or numbers.stop == rounds):
             await finish(trajectories[index])
@@ -179,7 +179,8 @@ async def refine(
                 for index, conversation in zip(unfinished, asked, strict=True):
                     running.create_task(go_on(index, conversation, numbers))
         except ExceptionGroup as failures:
-            threads.shutdown(wait=False, cancel_futures=True)
+            # Answers under way are waited for: who records them has them when asked again.
+            threads.shutdown(cancel_futures=True)
             raise failures.exceptions[0] from failures
     threads.shutdown()
     return trajectories

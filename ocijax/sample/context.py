@@ -47,6 +47,10 @@ class ContextGenerator:
             self.shortened += sum(one is not other for one, other in pairs)
         return self._generator.generate(asked, settings)
 
+    def forget(self, conversation: Conversation) -> None:
+        """Passed on; one that was shortened is not found."""
+        self._generator.forget(conversation)
+
 
 def shorten(
     conversation: Conversation, template: Template, tokenizer: Tokenizer, limit: int

@@ -5,7 +5,6 @@ one; `decode` goes on from the last token, which it reads itself. Where each ans
 device as well (`Rows`), so that the host need not see the tokens of one call to begin the next.
 """
 
-import math
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -23,11 +22,6 @@ from ocijax.sample.choice import choose_tokens, log_probabilities
 from ocijax.sample.decode_attention import DecodeKernel, attend_to_slots
 from ocijax.sample.lookup import look_up
 
-_UNBROKEN_STEPS = 4
-"""Forwards with drafts between two looks at whether all answers have ended.
-
-XLA leaves the loop with drafts to a GPU's host, for which it waits; see `ocijax.sample.engine`.
-"""
 _QUERY_BLOCK = 512
 """Queries of a long prompt that attend at once: what bounds the memory of their scores."""
 
@@ -262,9 +256,6 @@ def decode(
             )
             return step + 1, pin(cache, mesh), rows, history, (generated, filled + new)
 
-        def some_steps(carry):
-            return jax.lax.fori_loop(0, unbroken, lambda _, carry: one_step(carry), carry)
-
         def unfinished(carry):
             step, _, rows, *_ = carry
             return (step < steps) & (rows.counts < rows.limits).any()
@@ -274,8 +265,7 @@ def decode(
         zeros = jnp.zeros(slots, jnp.int32)
         generated = Generated(none, jnp.zeros_like(none, jnp.float32), zeros)
         carry = (0, cache, rows, history, (generated, zeros))
-        unbroken = math.gcd(steps, _UNBROKEN_STEPS) if draft_tokens else 1
-        _, cache, *others = jax.lax.while_loop(unfinished, some_steps, carry)
+        _, cache, *others = jax.lax.while_loop(unfinished, one_step, carry)
         rows, history, (generated, _) = jax.tree.map(lambda array: _everywhere(array, mesh), others)
         return cache, rows, history, generated
 

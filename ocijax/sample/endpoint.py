@@ -118,6 +118,9 @@ class Endpoint:
             for row in rows
         ]
 
+    def forget(self, conversation: Conversation) -> None:
+        """Endpoints are not told."""
+
     def _ask(
         self,
         ended: threading.Event,

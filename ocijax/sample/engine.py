@@ -230,6 +230,9 @@ class Engine:
             *(self._cache, self._rows, self._history, self._stop_ids),
             **self._decode_choices(filled, draft_tokens),
         )
+        for array in generated:
+            # Now: asked for after the next call, it would come after that one.
+            array.copy_to_host_async()
         return generated
 
     def wait(self) -> None:

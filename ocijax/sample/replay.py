@@ -31,6 +31,9 @@ class Replay:
         del settings
         return [Completion(self._recorded(one), (), "stop") for one in conversations]
 
+    def forget(self, conversation: Conversation) -> None:
+        """Nothing is held."""
+
     def _recorded(self, conversation: Conversation) -> str:
         turn = sum(message.role == "assistant" for message in conversation.messages)
         recorded = self._answers.get(conversation.id, ())

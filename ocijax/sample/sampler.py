@@ -30,6 +30,9 @@ from ocijax.tokenizer import Tokenizer, check_vocabulary
 _PREFILL_TOKENS = 8192
 """Most tokens of prompts that are read before answers go on."""
 
+_WORTH_A_CALL = 128
+"""Tokens of a prompt: fewer are read in no less time, since all weights are read for them."""
+
 Follow = Callable[[int, str], None]
 """Told a conversation's index in the call and what is new of its answer's text, maybe nothing.
 
@@ -153,7 +156,7 @@ class Sampler:
         mesh: Mesh | None = None,
         slots: int = 64,
         context: int | None = None,
-        decode_steps: int = 16,
+        decode_steps: int = 8,
         draft_tokens: int = 0,
         int8_weights: bool = False,
         int8_cache: bool = False,
@@ -191,6 +194,7 @@ class Sampler:
         self._turn = threading.Condition()
         self._stepping = False
         self._given_up: list[_Request] = []
+        self._forgotten: deque[np.ndarray] = deque()
         self._waiting: deque[_Request] = deque()
         self._reading: list[_Request] = []
         self._answering: dict[int, _Request] = {}
@@ -262,6 +266,10 @@ class Sampler:
             self._give_up(requests)
             raise
         return [self._completion(one) for one in requests]
+
+    def forget(self, conversation: Conversation) -> None:
+        """Has a conversation, which ends with an answer, be the first whose slot others take."""
+        self._forgotten.append(self._transcripts.tokens(conversation))
 
     @property
     def programs(self) -> int:
@@ -359,6 +367,8 @@ class Sampler:
 
     def _fill_slots(self) -> None:
         """Gives slots to those that wait, first come first served."""
+        while self._forgotten:
+            self._slots.forget(self._forgotten.popleft())
         while self._waiting and self._slots.free:
             request = self._waiting[0]
             prompt = request.prompt[:-1]
@@ -386,6 +396,8 @@ class Sampler:
             # Those together that fit the first one's program.
             first = next(iter(chunks.values()))
             alike = [one for one, chunk in chunks.items() if chunk[1:] == first[1:]][:CHUNK_ROWS]
+            if len(alike) * max(first.length, _WORTH_A_CALL) < CHUNK_ROWS * first.length:
+                alike = alike[:1]
             self.engine.prefill({one.slot: (one.prompt, chunks[one]) for one in alike})
             for one in alike:
                 known = min(chunks[one].start + first.length, len(one.prompt) - 1)

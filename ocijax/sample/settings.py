@@ -77,3 +77,6 @@ class Generator(Protocol):
         self, conversations: Sequence[Conversation], settings: SamplingSettings
     ) -> list[Completion]:
         """One completion for each conversation, in order; each ends with a user turn."""
+
+    def forget(self, conversation: Conversation) -> None:
+        """Tells that a conversation, which ends with an answer, will not go on."""

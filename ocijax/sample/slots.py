@@ -71,6 +71,12 @@ class Slots:
         self._held[slot] = prompt[: common[source]]
         return Place(slot, source, common[source])
 
+    def forget(self, tokens: np.ndarray) -> None:
+        """Has what holds the first of these tokens, and nothing else, be given away first."""
+        for slot, held in enumerate(self._held):
+            if not self._taken[slot] and 0 < shared(held, tokens) == len(held):
+                self._left[slot] = -len(self._held)
+
     def hold(self, slot: int, tokens: np.ndarray) -> None:
         """Notes what a slot holds from now on, keys and values of these tokens."""
         self._held[slot] = tokens

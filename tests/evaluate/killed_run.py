@@ -59,6 +59,9 @@ class Killing:
         self._fuse.burn()
         return self._answers.generate(conversations, settings)
 
+    def forget(self, conversation):
+        self._answers.forget(conversation)
+
 
 def main(workdir: Path, protocol: str, steps: int) -> None:
     fuse = Fuse(steps)

@@ -35,6 +35,7 @@ class Answers:
     def __init__(self, reply: Callable[[Conversation], str]):
         self._reply = reply
         self.calls: list[tuple[list[Conversation], SamplingSettings]] = []
+        self.forgotten: list[Conversation] = []
 
     def generate(
         self, conversations: Sequence[Conversation], settings: SamplingSettings
@@ -43,6 +44,10 @@ class Answers:
         self.calls.append((list(conversations), settings))
         replies = [self._reply(conversation) for conversation in conversations]
         return [Completion(reply, tuple(map(ord, reply)), "stop") for reply in replies]
+
+    def forget(self, conversation: Conversation) -> None:
+        """Keeps which were forgotten."""
+        self.forgotten.append(conversation)
 
     @property
     def asked(self) -> list[Conversation]:

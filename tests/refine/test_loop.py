@@ -94,6 +94,13 @@ def test_no_more_tasks_are_under_way_than_asked_for(sandbox):
     assert asked == [(number, turn) for number in range(4) for turn in range(2)]
 
 
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_what_has_ended_is_forgotten_and_nothing_else(sandbox, rounds):
+    generator = right_at(1)
+    trajectories = solve(generator, sandbox, [make_task(1), make_task(2)], rounds=rounds)
+    assert sorted(generator.forgotten, key=number_of) == [one.conversation for one in trajectories]
+
+
 def test_where_all_are_asked_again_together_each_waits_for_the_others(sandbox):
     seen = []
 

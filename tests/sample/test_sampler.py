@@ -287,6 +287,20 @@ def test_the_cache_is_updated_in_place(parameters):
     assert compiled.memory_analysis().alias_size_in_bytes >= sum(one.nbytes for one in arrays)
 
 
+def test_who_goes_on_keeps_a_slot_where_others_were_forgotten(parameters, tokenizer):
+    sampler = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=2)
+    going, ended, new = conversation(9), conversation(5), conversation(3)
+    [first] = sampler.generate([going], GREEDY)
+    [last] = sampler.generate([ended], GREEDY)
+    sampler.forget(ended.append("assistant", last.text))
+    sampler.generate([new], GREEDY)
+    asked = going.append("assistant", first.text).append("user", "a")
+    before = sampler.prefilled_tokens
+    sampler.generate([asked], GREEDY)
+    held = sampler.prompt_tokens(going) + len(first.tokens)
+    assert sampler.prefilled_tokens - before <= sampler.prompt_tokens(asked) - held + 1
+
+
 def test_who_waits_takes_a_slot_as_soon_as_one_is_free(parameters, tokenizer):
     few = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
     completions = few.generate(RAGGED, GREEDY)

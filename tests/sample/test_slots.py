@@ -50,3 +50,13 @@ def test_the_slot_left_longest_ago_is_given_away_first():
     for slot in (taken[1], taken[2], taken[0]):
         slots.leave(slot, OTHER[:3])
     assert slots.take(LONG + 9000).slot == taken[1]
+
+
+def test_before_it_one_that_was_forgotten_is_given_away():
+    slots = Slots(3)
+    taken = [slots.take(prompt).slot for prompt in (LONG, OTHER, LONG + 5000)]
+    for slot, held in zip(taken, (LONG, OTHER, LONG + 5000), strict=True):
+        slots.leave(slot, held[:-1])
+    slots.forget(OTHER)
+    assert slots.take(LONG + 9000).slot == taken[1]
+    assert slots.take(LONG + 7000).slot == taken[0]
