@@ -448,13 +448,15 @@ class Sampler:
                 del self._answering[slot]
                 self._leave(one)
                 self._transcripts.remember(one.conversation, self._completion(one))
-        forwards, generated = int(np.sum(call.generated.forwards)), int((tokens >= 0).sum())
-        self.forwards += forwards
+        # On the host: a sum by JAX would be computed after the next call.
+        forwards = np.asarray(call.generated.forwards)
+        generated = int((tokens >= 0).sum())
+        self.forwards += int(forwards.sum())
         self.generated_tokens += generated
         now = time.perf_counter()
-        if forwards:
-            a_forward = (now - self._looked) / max(1, int(np.max(call.generated.forwards)))
-            self._pace.note(call.draft_tokens, generated / forwards, a_forward)
+        if forwards.any():
+            a_forward = (now - self._looked) / int(forwards.max())
+            self._pace.note(call.draft_tokens, generated / int(forwards.sum()), a_forward)
         self._looked = now
         self._observe(finished)
 
