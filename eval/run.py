@@ -50,27 +50,11 @@ class CheckpointGenerator:
 
     Args:
       folder: of one step, or a Hugging Face folder.
-      dtype: of the model; by default float32 on a CPU and bfloat16 elsewhere.
-      batch_size: most conversations answered at once.
-      tensor: devices that share each matrix; the others share the conversations.
-      template: name of the chat template, where it is not to be the checkpoint's own.
-      options: others of `ocijax.sample.sampler.Sampler`.
+      options: others of `ocijax.sample.loading.load_sampler`.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        dtype: str = "",
-        batch_size: int = 64,
-        tensor: int = 1,
-        template: str = "",
-        **options,
-    ):
+    def __init__(self, folder: Path, **options):
         self._folder = folder
-        self._dtype = dtype
-        self._batch_size = batch_size
-        self._tensor = tensor
-        self._template = template
         self._options = options
         self._loading = threading.Lock()
         self.shortened = 0
@@ -78,24 +62,10 @@ class CheckpointGenerator:
     @cached_property
     def _generator(self):
         # Neither judging samples nor going on with a run that is done needs JAX.
-        import jax
-
-        from ocijax.model.decoder import ComputeConfig
         from ocijax.sample.context import ContextGenerator
-        from ocijax.sample.sampler import Sampler
-        from ocijax.sharding import MeshConfig, make_mesh
-        from ocijax.train.checkpoint import load_model
+        from ocijax.sample.loading import load_sampler
 
-        dtype = self._dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
-        mesh = make_mesh(MeshConfig(tensor=self._tensor))
-        model = load_model(self._folder, mesh, dtype, self._template)
-        sampler = Sampler(
-            *model,
-            compute=ComputeConfig(dtype=dtype),
-            mesh=mesh,
-            slots=self._batch_size,
-            **self._options,
-        )
+        sampler, model = load_sampler(self._folder, **self._options)
         context = model.config.max_position_embeddings
         return ContextGenerator(sampler, model.template, model.tokenizer, context)
 
@@ -235,10 +205,10 @@ def _generator(folder: Path | None, observe: Callable[[int], None]) -> tuple[str
         return f"{values.endpoint_model} at {values.endpoint}", endpoint
     generator = CheckpointGenerator(
         folder,
-        values.dtype,
-        values.batch_size,
-        values.tensor,
-        values.template,
+        dtype=values.dtype,
+        tensor=values.tensor,
+        template=values.template,
+        slots=values.batch_size,
         draft_tokens=values.draft_tokens,
         int8_weights=values.int8_weights,
         int8_cache=values.int8_cache,

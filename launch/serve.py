@@ -26,12 +26,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import jax
 from absl import flags
 
 from ocijax.compiler import keep_compiled
 from ocijax.errors import InputError
-from ocijax.model.decoder import ComputeConfig
 from ocijax.program import run
 from ocijax.sample.chat_api import (
     DEFAULTS,
@@ -43,10 +41,10 @@ from ocijax.sample.chat_api import (
     models_json,
     parse_request,
 )
+from ocijax.sample.loading import load_sampler
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
-from ocijax.sharding import MeshConfig, make_mesh
-from ocijax.train.checkpoint import checkpoint_folder, load_model
+from ocijax.train.checkpoint import checkpoint_folder
 
 _LONGEST_BODY = 16 << 20
 """Bytes; of what is longer, four times as much is read away, so that the refusal is heard."""
@@ -317,12 +315,11 @@ def main() -> None:
     )
     keep_compiled(values.compilation_cache)
     folder = checkpoint_folder(values.checkpoint)
-    dtype = values.dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
-    mesh = make_mesh(MeshConfig(tensor=values.tensor))
-    sampler = Sampler(
-        *load_model(folder, mesh, dtype, values.template),
-        compute=ComputeConfig(dtype=dtype),
-        mesh=mesh,
+    sampler, _ = load_sampler(
+        folder,
+        values.dtype,
+        values.tensor,
+        values.template,
         slots=values.slots,
         context=values.context,
         decode_steps=values.decode_steps,

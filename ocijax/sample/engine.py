@@ -101,14 +101,14 @@ class Engine:
         self._stop_ids = np.array([stop_id], np.int32)
         self._shape = config, "int8" if int8_cache else compute.dtype, mesh, self.slots
         self._mesh = mesh
-        # For one conversation and no drafts, each weight is multiplied with a single row.
-        transposed = self.slots == 1 and mesh.devices.flat[0].platform == "gpu"
+        gpu = mesh.devices.flat[0].platform == "gpu"
+        # For one conversation each weight is multiplied with a single row, but for drafts.
+        transposed = self.slots == 1 and gpu
         weights = sampling_weights(
             *(config, parameters, compute.dtype, mesh), transposed=transposed, int8=int8_weights
         )
         self._free = memory_limit(mesh.local_devices[0]) - bytes_on_a_device(weights)
         static = {"config": config, "compute": compute, "mesh": mesh, "transposed": transposed}
-        gpu = mesh.devices.flat[0].platform == "gpu"
         # A weight in eight bits would be written out in sixteen for cuBLAS.
         few = self.slots < _MANY_ROWS or int8_weights
         self._prefill = CompiledFunction(

@@ -11,8 +11,10 @@ import pytest
 from ocijax.model.attention import masked_attention, visible
 from ocijax.model.decoder import Decoder
 from ocijax.model.parameters import parameter_table
+from ocijax.sample.cache import abstract_cache
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
+from ocijax.sharding import MeshConfig, bytes_on_a_device, make_mesh
 from ocijax.template import LLAMA2, tokenize
 from tests.sample.conftest import COMPUTE, CONFIG, conversation
 
@@ -99,10 +101,7 @@ def test_what_another_conversation_left_is_gone_on_from_as_if_read_at_once(param
     assert known.prefilled_tokens - before < fresh.prefilled_tokens
 
 
-def test_nearly_twice_as_many_conversations_fit(parameters, tokenizer):
-    from ocijax.sample.cache import abstract_cache
-    from ocijax.sharding import MeshConfig, bytes_on_a_device, make_mesh
-
+def test_nearly_twice_as_many_conversations_fit():
     mesh = make_mesh(MeshConfig(), jax.local_devices()[:1])
     config = dataclasses.replace(CONFIG, head_dim=128)
     wide, narrow = (

@@ -1,29 +1,21 @@
 """The sampler's weights compute what the model's parameters do."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ocijax.model.attention import masked_attention, visible
-from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig, Decoder, project, project_transposed
 from ocijax.model.parameters import init_parameters
 from ocijax.plan.topology import find_devices
 from ocijax.sample.weights import abstract_weights, sampling_weights
 from ocijax.sharding import MeshConfig, make_mesh
+from tests.sample import conftest as sample
 
-CONFIG = ModelConfig(
-    vocab_size=64,
-    hidden_size=32,
-    intermediate_size=48,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=8,
-    max_position_embeddings=32,
-    query_key_value_bias=True,
-)
+CONFIG = dataclasses.replace(sample.CONFIG, query_key_value_bias=True)
 
 
 @pytest.fixture(scope="module")
