@@ -57,7 +57,6 @@ class CheckpointGenerator:
         self._folder = folder
         self._options = options
         self._loading = threading.Lock()
-        self.shortened = 0
 
     @cached_property
     def _generator(self):
@@ -75,9 +74,12 @@ class CheckpointGenerator:
         """One completion for each conversation, in order; ``shortened`` counts those cut."""
         with self._loading:
             generator = self._generator
-        completions = generator.generate(conversations, settings)
-        self.shortened = generator.shortened
-        return completions
+        return generator.generate(conversations, settings)
+
+    @property
+    def shortened(self) -> int:
+        """How many conversations were asked without their oldest turns."""
+        return self._generator.shortened if "_generator" in vars(self) else 0
 
     def forget(self, conversation: Conversation) -> None:
         """Passed on, unless no model was asked yet."""
