@@ -185,6 +185,7 @@ class Sampler:
         if context:
             self.engine.make_room(self._context)
         self._slots = Slots(self.engine.slots)
+        self._decode_steps = decode_steps
         self._ahead = 2 * decode_steps * (1 + draft_tokens)
         self._draft_tokens = draft_tokens
         self._pace = Pace(draft_tokens)
@@ -355,7 +356,7 @@ class Sampler:
         call = None
         if not self._in_flight:
             self._looked = time.perf_counter()
-        if self._answering:
+        if any(map(self._goes_on, self._answering.values())):
             draft_tokens = self._pace.choose()
             filled = max(map(self._filled, self._answering.values()))
             generated = self.engine.decode(filled, draft_tokens)
@@ -367,10 +368,11 @@ class Sampler:
 
     def _fill_slots(self) -> None:
         """Gives slots to those that wait, first come first served."""
-        while self._forgotten:
-            self._slots.forget(self._forgotten.popleft())
         while self._waiting and self._slots.free:
             request = self._waiting[0]
+            # After looking who waits: whoever asks after it forgot something takes that slot.
+            while self._forgotten:
+                self._slots.forget(self._forgotten.popleft())
             prompt = request.prompt[:-1]
             alike = max((shared(one.prompt[:-1], prompt) for one in self._reading), default=0)
             if alike - self._slots.known(prompt) >= WORTH_COPYING:
@@ -483,6 +485,12 @@ class Sampler:
         scores = tuple(request.scores[: len(request.tokens)])
         text = "".join(request.parts)
         return Completion(text, tuple(request.tokens), request.finish_reason, scores)
+
+    def _goes_on(self, request: _Request) -> bool:
+        """Whether its answer may go on after what is in flight: a forward gives a token or more."""
+        call = self._in_flight
+        in_flight = call is not None and call.answering.get(request.slot) is request
+        return len(request.tokens) + in_flight * self._decode_steps < request.limit
 
     def _filled(self, request: _Request) -> int:
         """Places that an answer may fill once the next tokens and those in flight are there."""

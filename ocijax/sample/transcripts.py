@@ -6,6 +6,7 @@ said is therefore looked up by all that was said before, and only the rest is en
 
 import threading
 from collections import OrderedDict
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ocijax.template import Template, tokenize
 from ocijax.tokenizer import Tokenizer
 
 _REMEMBERED = 8192
-"""Answers; those that were not asked for longest are forgotten."""
+"""Answers, and encoded texts; those that were not asked for longest are forgotten."""
 
 
 class Transcripts:
@@ -31,6 +32,7 @@ class Transcripts:
     def __init__(self, template: Template, tokenizer: Tokenizer):
         self._template = template
         self._tokenizer = tokenizer
+        self._encode = lru_cache(_REMEMBERED)(tokenizer.encode)
         self._end_of_turn = template.special_ids(tokenizer)[template.end_of_turn]
         self._lock = threading.Lock()
         self._answers: OrderedDict[tuple[Message, ...], tuple[int, ...]] = OrderedDict()
@@ -54,7 +56,7 @@ class Transcripts:
         Raises:
           InputError: as `ocijax.template.tokenize`.
         """
-        encoded = tokenize(conversation, self._template, self._tokenizer)
+        encoded = tokenize(conversation, self._template, self._tokenizer, self._encode)
         tokens, written = encoded.tokens, encoded.completion
         for index, message in reversed([*enumerate(conversation.messages)]):
             known = self._recall(conversation.messages[: index + 1])

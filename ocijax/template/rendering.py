@@ -8,7 +8,7 @@ saw.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -228,14 +228,24 @@ class TokenizedConversation:
 
 
 def tokenize(
-    conversation: Conversation, template: Template, tokenizer: Tokenizer
+    conversation: Conversation,
+    template: Template,
+    tokenizer: Tokenizer,
+    encode: Callable[[str], Sequence[int]] | None = None,
 ) -> TokenizedConversation:
     """Renders and encodes a conversation, for training and for sampling alike.
+
+    Args:
+      conversation: what to tokenize.
+      template: of the model.
+      tokenizer: of the model.
+      encode: the tokenizer's own method by default; one that remembers, for instance.
 
     Raises:
       InputError: the tokenizer lacks a special token of the template, or the template cannot
         express the conversation.
     """
+    encode = encode or tokenizer.encode
     special_ids = template.special_ids(tokenizer)
     tokens: list[int] = []
     messages: list[int] = []
@@ -247,7 +257,7 @@ def tokenize(
             begins = tokenizer.text_prefix if piece.text == template.begin_of_sequence else ""
             prefix = begins if template.text_prefix is None else template.text_prefix
         else:
-            ids = tokenizer.encode(prefix + piece.text)
+            ids = encode(prefix + piece.text)
             prefix = ""
         tokens += ids
         messages += [piece.message] * len(ids)
