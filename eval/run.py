@@ -7,10 +7,14 @@
     python -m eval.run --samples=samples.jsonl --benchmark=mbpp --workdir=runs/samples
 
 Protocols: `single` answers once; `execution` shows a program's run on the public tests and lets the
-model repair it; `resample`, the control, answers anew instead; `scrambled`, another control, shows
-another task's feedback. Benchmarks are HumanEval+ and MBPP+ (HUMANEVAL_OVERRIDE_PATH and
-MBPP_OVERRIDE_PATH name EvalPlus's files, or else the eval extra downloads them) or a file of tasks,
-see ocijax/judge/task.py. An endpoint's key is read from OPENAI_API_KEY. Run again, the same command
+model repair it; `resample`, the control, answers anew instead, as often, `resample_tokens` until it
+has had as many tokens as the run that --budget names; `scrambled`, another control, shows another
+task's feedback. Three see the tests that score, as the paper's do: `execution_oracle` shows the
+first that failed, `human` and `human_oracle` the guidance of a model at --adviser_endpoint, which
+in the latter knows the solution. With --prompts=paper all are asked as the paper asks. Benchmarks
+are HumanEval+ and MBPP+ (HUMANEVAL_OVERRIDE_PATH and MBPP_OVERRIDE_PATH name EvalPlus's files, or
+else the eval extra downloads them) or a file of tasks, see ocijax/judge/task.py.
+An endpoint's key is read from OPENAI_API_KEY. Run again, the same command
 goes on where it was. WORKDIR/results.jsonl has a row a task with its whole trajectory,
 WORKDIR/summary.json the rates with 95 % intervals.
 """
@@ -27,12 +31,13 @@ from tqdm import tqdm
 
 from ocijax.conversation import Conversation
 from ocijax.errors import InputError
-from ocijax.evaluate.evaluation import evaluate, judge_samples
+from ocijax.evaluate.evaluation import evaluate, judge_samples, read_budget
 from ocijax.evaluate.protocols import PROTOCOLS, check_protocol
 from ocijax.evaluate.summary import SummaryRow, table
 from ocijax.judge.benchmark import Benchmark, load_benchmark
 from ocijax.judge.samples import read_samples
 from ocijax.program import run
+from ocijax.prompts.prompts import PRESETS, load_prompts
 from ocijax.sample.endpoint import Endpoint
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.result import Limits
@@ -142,6 +147,17 @@ def check_flags(values: flags.FlagValues) -> None:
         raise InputError("give one of --checkpoint=DIR, --endpoint=URL and --samples=FILE")
     if bool(values.endpoint) != bool(values.endpoint_model):
         raise InputError("--endpoint and --endpoint_model belong together; give both")
+    if bool(values.adviser_endpoint) != bool(values.adviser_model):
+        raise InputError("--adviser_endpoint and --adviser_model belong together; give both")
+    protocol = PROTOCOLS[values.protocol]
+    for name, wanted in (
+        ("adviser_endpoint", protocol.advised),
+        ("budget", protocol.budgeted),
+    ):
+        if bool(values[name].value) != wanted:
+            raise InputError(
+                f"--{name}: --protocol={values.protocol} {'needs one' if wanted else 'has none'}"
+            )
     if values.samples and values.protocol != "single":
         raise InputError(
             f"--protocol={values.protocol}: a samples file holds finished answers; only a "
@@ -187,6 +203,11 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             model=model,
             rounds=values.rounds,
             samples=values.samples_per_task,
+            prompts=load_prompts(values.prompts),
+            oracle_tests=values.oracle_tests,
+            adviser=_adviser(),
+            adviser_name=_adviser_name(),
+            budget=read_budget(values.budget) if values.budget else None,
             at_once=values.batch_size,
             observe=bar,
         )
@@ -197,6 +218,19 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             file=sys.stderr,
         )
     return summary
+
+
+def _adviser() -> Generator | None:
+    values = flags.FLAGS
+    if not values.adviser_endpoint:
+        return None
+    endpoint, model = values.adviser_endpoint, values.adviser_model
+    return Endpoint(endpoint, model, concurrency=values.batch_size)
+
+
+def _adviser_name() -> str:
+    values = flags.FLAGS
+    return f"{values.adviser_model} at {values.adviser_endpoint}"
 
 
 def _generator(folder: Path | None, observe: Callable[[int], None]) -> tuple[str, Generator]:
@@ -249,6 +283,13 @@ if __name__ == "__main__":
     flags.DEFINE_string("benchmark", None, "humaneval, mbpp, or a file of tasks.", required=True)
     flags.DEFINE_string("workdir", None, "Folder of the run; made where absent.", required=True)
     flags.DEFINE_enum("protocol", "single", list(PROTOCOLS), "What the model sees.")
+    flags.DEFINE_string("prompts", "turns", f"{' or '.join(PRESETS)}, or a file like theirs.")
+    flags.DEFINE_enum(
+        "oracle_tests", "plus", ["base", "plus"], "Suites that oracle protocols run and show."
+    )
+    flags.DEFINE_string("adviser_endpoint", "", "OpenAI-compatible endpoint that gives guidance.")
+    flags.DEFINE_string("adviser_model", "", "Which of its models.")
+    flags.DEFINE_string("budget", "", "Workdir of the run whose tokens each task may have.")
     flags.DEFINE_string("tasks", "", "The first N tasks, or ids, with commas; all by default.")
     flags.DEFINE_integer("rounds", 2, "Most answers for a task.", lower_bound=1)
     flags.DEFINE_integer("samples_per_task", 1, "Trajectories for each task.", lower_bound=1)

@@ -2,25 +2,33 @@
 
 import asyncio
 import hashlib
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ocijax.conversation import conversation_to_row
 from ocijax.errors import InputError
-from ocijax.evaluate.protocols import PROTOCOLS, check_protocol
+from ocijax.evaluate.protocols import PROTOCOLS, Guidance, check_protocol
 from ocijax.evaluate.record import RecordedGenerator
 from ocijax.evaluate.store import ResultStore, Row, write_json
 from ocijax.evaluate.summary import SummaryRow, summarize, to_json
+from ocijax.json_lines import read_rows
 from ocijax.judge.benchmark import Benchmark
 from ocijax.judge.checker import Verdict, check
 from ocijax.judge.samples import Sample
 from ocijax.judge.task import Task
-from ocijax.refine.loop import SHOW_FEEDBACK, Attempt, Trajectory, begin, refine
+from ocijax.prompts.prompts import Prompts, turns
+from ocijax.refine.attempt import Attempt, try_public_tests, try_scoring_tests
+from ocijax.refine.loop import SHOW_FEEDBACK, AskAgain, Trajectory, begin, refine
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
+
+Budget = Mapping[tuple[str, int], int]
+"""Tokens by task id and sample."""
 
 Observe = Callable[[int, int], None]
 """Told how many answers are judged, of how many."""
@@ -37,6 +45,11 @@ def evaluate(
     model: str = "",
     rounds: int = 2,
     samples: int = 1,
+    prompts: Prompts | None = None,
+    oracle_tests: Literal["base", "plus"] = "plus",
+    adviser: Generator | None = None,
+    adviser_name: str = "",
+    budget: Budget | None = None,
     at_once: int = 64,
     observe: Observe = lambda done, total: None,
 ) -> list[SummaryRow]:
@@ -56,6 +69,11 @@ def evaluate(
       model: what answers, for the record.
       rounds: most answers for a task; ``single`` has one.
       samples: independent trajectories for each task.
+      prompts: what the model is told; our own by default.
+      oracle_tests: those that oracle protocols run and show.
+      adviser: words the guidance of ``human`` and ``human_oracle``.
+      adviser_name: its model, for the record.
+      budget: tokens of each trajectory of ``resample_tokens``.
       at_once: how many of them are under way, see `ocijax.refine.loop.refine`.
       observe: told of progress.
 
@@ -67,12 +85,32 @@ def evaluate(
     """
     rounds = 1 if protocol == "single" else rounds
     check_protocol(protocol, rounds, settings.temperature)
+    prompts, how = prompts or turns(), PROTOCOLS[protocol]
+    starts = [
+        begin(task, sample, prompts, benchmark.name)
+        for sample in range(samples)
+        for task in benchmark.tasks
+    ]
     record = {
         **_origin(benchmark, protocol, sandbox, model),
         "rounds": rounds,
         "samples": samples,
         "sampling": asdict(settings),
+        "prompts": {"name": prompts.name, "sha256": prompts.digest},
     }
+    if how.oracle:
+        record["oracle_tests"] = oracle_tests
+    if how.advised:
+        if adviser is None:
+            raise InputError(f"protocol {protocol}: needs an adviser; give --adviser_endpoint")
+        if protocol == "human_oracle":
+            _check_solutions(benchmark)
+        record["adviser"] = adviser_name
+    if how.budgeted:
+        budget = _checked_budget(protocol, starts, budget)
+        # Each answer has a token at least, so that tokens end a task before rounds do.
+        rounds = record["rounds"] = max(budget.values())
+        record["budget"] = _hash(f"{key}: {tokens}" for key, tokens in sorted(budget.items()))
     with ResultStore(workdir, record) as store:
         total = len(benchmark.tasks) * samples
         observe(len(store.rows), total)
@@ -80,14 +118,21 @@ def evaluate(
             asyncio.run(
                 _solve(
                     store,
-                    [begin(task, sample) for sample in range(samples) for task in benchmark.tasks],
-                    protocol,
-                    generator,
+                    starts,
+                    RecordedGenerator(generator, store.answers),
                     sandbox,
                     settings,
                     rounds,
-                    at_once,
                     observe,
+                    ask_again=_ask_again(protocol, adviser, prompts, settings, store),
+                    attempt=(
+                        partial(try_scoring_tests, wording=prompts.wording, tests=oracle_tests)
+                        if how.oracle
+                        else partial(try_public_tests, wording=prompts.wording)
+                    ),
+                    prompts=prompts,
+                    tokens_left=partial(_tokens_left, budget) if how.budgeted else _no_budget,
+                    at_once=at_once,
                 )
             )
         return _finish(store, benchmark, protocol)
@@ -128,6 +173,23 @@ def judge_samples(
         return _finish(store, benchmark, "single")
 
 
+def read_budget(workdir: str | Path) -> Budget:
+    """The tokens that each trajectory of a run had, for ``resample_tokens``.
+
+    Raises:
+      InputError: the workdir has no results that can be read.
+    """
+
+    def parse(row: Any, number: int) -> tuple[tuple[str, int], int]:
+        del number
+        try:
+            return (row["task_id"], row["sample"]), row["generated_tokens"]
+        except (KeyError, TypeError) as error:
+            raise InputError(f"no row of results: {error!r}") from error
+
+    return dict(read_rows(Path(workdir) / "results.jsonl", parse))
+
+
 def _origin(benchmark: Benchmark, protocol: str, sandbox: Sandbox, model: str) -> dict[str, Any]:
     """What makes a run, whatever its protocol."""
     return {
@@ -145,13 +207,12 @@ def _origin(benchmark: Benchmark, protocol: str, sandbox: Sandbox, model: str) -
 async def _solve(
     store: ResultStore,
     trajectories: Sequence[Trajectory],
-    protocol: str,
     generator: Generator,
     sandbox: Sandbox,
     settings: SamplingSettings,
     rounds: int,
-    at_once: int,
     observe: Observe,
+    **options: Any,
 ) -> None:
     finished = store.finished()
     known = {
@@ -175,16 +236,66 @@ async def _solve(
         observe(len(store.rows), len(trajectories))
 
     await refine(
-        RecordedGenerator(generator, store.answers),
+        generator,
         sandbox,
         trajectories,
         settings,
         rounds,
-        ask_again=PROTOCOLS[protocol] or SHOW_FEEDBACK,
-        at_once=at_once,
         finish=finish,
         recall=recall,
+        **options,
     )
+
+
+def _ask_again(
+    protocol: str,
+    adviser: Generator | None,
+    prompts: Prompts,
+    settings: SamplingSettings,
+    store: ResultStore,
+) -> AskAgain:
+    if PROTOCOLS[protocol].advised:
+        recorded = RecordedGenerator(adviser, store.answers)
+        return AskAgain(Guidance(protocol, recorded, prompts, settings.seed))
+    return PROTOCOLS[protocol].again or SHOW_FEEDBACK
+
+
+def _check_solutions(benchmark: Benchmark) -> None:
+    for task in benchmark.tasks:
+        if not task.metadata.get("solution"):
+            raise InputError(
+                f"protocol human_oracle: {task.task_id} has no metadata.solution for the adviser"
+            )
+
+
+def _checked_budget(protocol: str, starts: Sequence[Trajectory], budget: Budget | None) -> Budget:
+    """The tokens of these trajectories.
+
+    Raises:
+      InputError: there are none for one of them.
+    """
+    if budget is None:
+        raise InputError(f"protocol {protocol}: needs a budget; give --budget=WORKDIR of a run")
+    keys = [(one.task.task_id, one.sample) for one in starts]
+    for task_id, sample in keys:
+        if budget.get((task_id, sample), 0) < 1:
+            raise InputError(
+                f"protocol {protocol}: the budget has no tokens for {task_id}, sample {sample}; "
+                "take a finished run on the same tasks, with as many samples"
+            )
+    return {key: budget[key] for key in keys}
+
+
+def _tokens_left(budget: Budget, trajectory: Trajectory) -> float:
+    if any(not one.generated_tokens for one in trajectory.attempts):
+        raise InputError("--budget: answers come without a count of their tokens; ask another way")
+    spent = sum(one.generated_tokens for one in trajectory.attempts)
+    return budget[trajectory.task.task_id, trajectory.sample] - spent
+
+
+def _no_budget(trajectory: Trajectory) -> float:
+    del trajectory
+    return math.inf
 
 
 async def _judge_programs(

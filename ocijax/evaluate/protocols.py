@@ -1,40 +1,57 @@
-"""What a model sees when it is measured.
+"""Protocols: what the model sees between its answers.
 
 - ``single``: the instruction; one answer.
-- ``execution``: the instruction; if its program fails a public test (one that the instruction may
-  show), what the execution gave, as a user turn; then another answer, up to ``rounds`` in all. The
-  tests that score are never shown. A task without public tests goes on only where its program
-  could not even be loaded.
-- ``resample``: the instruction alone, again and again, up to ``rounds`` independent answers; the
-  same public tests end it. What ``execution`` gains over it, it gains by reading.
+- ``execution``: the instruction; after a program that fails the task's public tests, what running
+  it said of the first one that failed; then another answer, up to ``rounds`` in all. The tests
+  that score are never shown. A task without public tests goes on only where its program could not
+  even be loaded.
 - ``scrambled``: as ``execution``, but every task is shown the feedback of another one that failed
   in the same round. What a second try gains without reading.
+- ``resample``: the instruction alone, again and again, up to ``rounds`` independent answers; the
+  same public tests end it. What ``execution`` gains over it, it gains by reading.
+- ``resample_tokens``: likewise, but each task is answered until it has had as many tokens as in
+  another run, the budget; the answer that would exceed them is cut.
+- ``execution_oracle``: the instruction; after a program that fails the tests that score, the first
+  one that failed, with what it expects: the paper's protocol (arXiv 2402.14658), whose figures it
+  compares with at two rounds and the prompts ``paper``. With ``base`` only those tests are run and
+  shown, with ``plus`` both suites; the paper's two figures come from a run of each.
+- ``human``: as ``execution_oracle``, but the model sees at most three sentences of guidance, which
+  another model, the adviser, words from problem, program and that feedback.
+- ``human_oracle``: likewise, and the adviser also reads the reference solution.
 
-The answer that scores is the one that passed the public tests, or else the last with a program.
+The answer that scores is the one that passed the tests that end a task, or else the last with a
+program. Those that show tests that score, or have an adviser read them, are oracles: no user has
+such tests.
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ocijax.conversation import Conversation
 from ocijax.errors import InputError
-from ocijax.refine.feedback import LABEL
-from ocijax.refine.loop import SHOW_FEEDBACK, AskAgain, Trajectory, begin
+from ocijax.prompts.prompts import Prompts
+from ocijax.refine.feedback import OURS
+from ocijax.refine.loop import SHOW_FEEDBACK, AskAgain, Trajectory
+from ocijax.sample.settings import Generator, SamplingSettings
 
-UNINFORMATIVE = LABEL + "AssertionError: wrong output"
+UNINFORMATIVE = f"{OURS.label}AssertionError: {OURS.wrong_message}"
 """Shown by ``scrambled`` where no other task failed."""
 
+MOST_SENTENCES = 3
+"""Of guidance, as in the paper."""
 
-def ask_afresh(unfinished: Sequence[Trajectory], chance: random.Random) -> list[Conversation]:
+_GUIDANCE_TOKENS = 256
+
+
+def ask_afresh(unfinished: Sequence[Trajectory], chance: random.Random) -> list[None]:
     """Each task is asked as if it had never been."""
     del chance
-    return [begin(one.task).conversation for one in unfinished]
+    return [None] * len(unfinished)
 
 
-def show_feedback_of_another(
-    unfinished: Sequence[Trajectory], chance: random.Random
-) -> list[Conversation]:
+def show_feedback_of_another(unfinished: Sequence[Trajectory], chance: random.Random) -> list[str]:
     """Each task is told what the program of another one did; as a rule each is told of once."""
     tasks = Counter(one.task.task_id for one in unfinished)
     # In a circle in which a task's samples are neighbours, so many steps on lies another task.
@@ -47,18 +64,70 @@ def show_feedback_of_another(
         other = circle[(place + step) % len(circle)]
         same = other.task.task_id == one.task.task_id
         shown[one.task.task_id, one.sample] = UNINFORMATIVE if same else other.attempts[-1].feedback
-    return [
-        one.conversation.append("user", shown[one.task.task_id, one.sample]) for one in unfinished
-    ]
+    return [shown[one.task.task_id, one.sample] for one in unfinished]
 
 
-PROTOCOLS: dict[str, AskAgain | None] = {
-    "single": None,
-    "execution": SHOW_FEEDBACK,
-    "resample": AskAgain(ask_afresh),
-    "scrambled": AskAgain(show_feedback_of_another, together=True),
+@dataclass(frozen=True)
+class Guidance:
+    """Has an adviser say what is wrong, instead of showing it; see `ocijax.refine.loop.Ask`.
+
+    Attributes:
+      protocol: ``human`` or ``human_oracle``, which says what the adviser reads.
+      adviser: is asked.
+      prompts: how.
+      seed: of its draws.
+    """
+
+    protocol: str
+    adviser: Generator
+    prompts: Prompts
+    seed: int
+
+    def __call__(self, unfinished: Sequence[Trajectory], chance: random.Random) -> list[str]:
+        """Guidance for each, at most `MOST_SENTENCES` long."""
+        del chance
+        asked = [
+            self.prompts.ask_adviser(
+                self.protocol, one.task, one.program, one.attempts[-1].feedback
+            )
+            for one in unfinished
+        ]
+        settings = SamplingSettings(_GUIDANCE_TOKENS, seed=self.seed)
+        return [first_sentences(one.text) for one in self.adviser.generate(asked, settings)]
+
+
+def first_sentences(text: str, count: int = MOST_SENTENCES) -> str:
+    """The first sentences of a text; a full stop, question or exclamation mark ends one."""
+    return " ".join(re.split(r"(?<=[.!?])\s+", text.strip())[:count])
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How unfinished tasks go on.
+
+    Attributes:
+      again: how they are asked again; ``None``: not at all, or as an adviser says.
+      oracle: whether the tests that score end a task and are told of, instead of public ones.
+      advised: whether an adviser words the feedback.
+      budgeted: whether tokens end a task, and not rounds.
+    """
+
+    again: AskAgain | None = None
+    oracle: bool = False
+    advised: bool = False
+    budgeted: bool = False
+
+
+PROTOCOLS = {
+    "single": Protocol(),
+    "execution": Protocol(SHOW_FEEDBACK),
+    "scrambled": Protocol(AskAgain(show_feedback_of_another, together=True)),
+    "resample": Protocol(AskAgain(ask_afresh)),
+    "resample_tokens": Protocol(AskAgain(ask_afresh), budgeted=True),
+    "execution_oracle": Protocol(SHOW_FEEDBACK, oracle=True),
+    "human": Protocol(oracle=True, advised=True),
+    "human_oracle": Protocol(oracle=True, advised=True),
 }
-"""How each protocol asks again; ``None``: it does not."""
 
 
 def check_protocol(protocol: str, rounds: int, temperature: float) -> None:
@@ -71,7 +140,7 @@ def check_protocol(protocol: str, rounds: int, temperature: float) -> None:
         raise InputError(f"protocol {protocol!r} is unknown; there are {', '.join(PROTOCOLS)}")
     if rounds < 1:
         raise InputError(f"rounds={rounds}: at least 1")
-    if protocol == "resample" and rounds > 1 and temperature == 0:
+    if protocol.startswith("resample") and rounds > 1 and temperature == 0:
         raise InputError(
-            "protocol resample: at temperature 0 every answer is the same; give a --temperature"
+            f"protocol {protocol}: at temperature 0 every answer is the same; give a --temperature"
         )

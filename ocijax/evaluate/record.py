@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -31,8 +32,14 @@ class RecordedGenerator:
         """One completion for each conversation, in order."""
         call = _hash(conversations, settings)
         if call not in self._calls:
+            began = time.time()
             completions = self._generator.generate(conversations, settings)
-            row = {"call": call, "completions": [asdict(completion) for completion in completions]}
+            row = {
+                "call": call,
+                "completions": [asdict(completion) for completion in completions],
+                "began": began,
+                "ended": time.time(),
+            }
             self._log.append(row)
             self._calls[call] = row["completions"]
         return [

@@ -21,22 +21,11 @@ from ocijax.judge.compare import EVALPLUS_ORACLES
 from ocijax.judge.prompt_tests import prompt_tests
 from ocijax.judge.reference import Reference
 from ocijax.judge.task import Suite, Task, TestCase
+from ocijax.prompts.prompts import turns
 from ocijax.sandbox.sandbox import Sandbox
 
 OVERRIDES = {"humaneval": "HUMANEVAL_OVERRIDE_PATH", "mbpp": "MBPP_OVERRIDE_PATH"}
 """Environment variables that name the files, as EvalPlus 0.3.1 reads them."""
-
-INSTRUCTIONS = {
-    "humaneval": (
-        "Complete this Python function. Answer with the whole program, imports included, in one"
-        " Python code block.\n\n```python\n{prompt}\n```"
-    ),
-    "mbpp": (
-        "Solve this task in Python. Answer with the whole program, imports included, in one"
-        " Python code block.\n\n{prompt}"
-    ),
-}
-"""The user turn of a task, by benchmark."""
 
 
 @dataclass(frozen=True)
@@ -179,12 +168,9 @@ async def _make_task(benchmark: str, problem: Problem, version: str, sandbox: Sa
     cases = tuple(map(TestCase, inputs, outputs))
     base = len(problem.base)
     shown = prompt_tests(problem.prompt, problem.entry_point)
-    prompt = problem.prompt
-    if benchmark == "mbpp":
-        prompt = prompt.strip().removeprefix('"""').removesuffix('"""')
     return Task(
         task_id=problem.task_id,
-        instruction=INSTRUCTIONS[benchmark].format(prompt=prompt.strip("\n")),
+        instruction=turns().first_turn(benchmark, "", problem.prompt),
         entry_point=problem.entry_point,
         prompt=problem.prompt,
         public_tests=tuple(await reference.holding(shown, oracle, problem.atol)),
@@ -192,6 +178,7 @@ async def _make_task(benchmark: str, problem: Problem, version: str, sandbox: Sa
             "base": Suite(cases[:base], problem.atol, oracle, seconds[:base]),
             "plus": Suite(cases[base:], problem.atol, oracle, seconds[base:]),
         },
+        metadata={"solution": program},
     )
 
 

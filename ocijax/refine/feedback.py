@@ -1,101 +1,104 @@
 """Words what happened when a program ran, as the user turn that a model is to read.
 
-The label is that of the OpenCodeInterpreter demo (arXiv 2402.14658). What went wrong comes first,
-in words, a failing test's own message before its values: who stops early has read the best part.
+The texts are in ``ocijax/prompts``. In our own what went wrong comes first, in words, a failing
+test's own message before its values: who stops early has read the best part.
 """
 
 from ocijax.judge.checker import PublicResult
 from ocijax.judge.task import Task, TestCase
+from ocijax.prompts.prompts import Wording, turns
 from ocijax.sandbox.encoding import Digest, Opaque
 from ocijax.sandbox.result import ExecutionResult, Outcome
 
-LABEL = "Execution result:\n"
+OURS = turns().wording
+"""Of ``turns.toml``."""
 
-LONGEST = 1500
-"""Characters of a feedback without its label; of longer parts head and tail are kept."""
-
-_TROUBLE = LONGEST // 3
-_VALUE = LONGEST // 6
 _MARKED = 50  # what says how much was left out is shorter
-
-NO_CODE = "No code was found in the reply. Give the whole program in one Python code block."
-NOTHING_PRINTED = "The program ended without error and printed nothing."
-TIMEOUT = "TimeoutError: the program took too long and was stopped."
-MEMORY = "MemoryError: the program used more memory than allowed."
-OUTPUT = "The program printed too much and was stopped."
-KILLED = "The program crashed: its process was killed."
-UNKNOWN = "The program failed without saying why."
+_MISSING = "NameError: the program does not define "
+_FRAME = '  File "<program>"'
 
 
-def no_code_feedback() -> str:
+def no_code_feedback(entry_point: str = "", wording: Wording = OURS) -> str:
     """For a reply in which there is no program."""
-    return LABEL + NO_CODE
+    return wording.label + wording.no_code.format(entry_point=entry_point)
 
 
-def public_feedback(task: Task, result: PublicResult) -> str:
+def public_feedback(task: Task, result: PublicResult, wording: Wording = OURS) -> str:
     """For a program that did not pass the tests that may be shown."""
     if result.failure is None:
-        return load_feedback(result.load)
-    return failure_feedback(task.entry_point, *result.failure)
+        return load_feedback(result.load, task.entry_point, wording)
+    return failure_feedback(task.entry_point, *result.failure, wording)
 
 
-def load_feedback(outcome: Outcome) -> str:
+def load_feedback(outcome: Outcome, entry_point: str = "", wording: Wording = OURS) -> str:
     """For a program that failed before any test: a syntax error, say, or a missing function."""
-    return _labelled(_trouble(outcome))
+    if wording.missing and outcome.error.strip().startswith(_MISSING):
+        return _labelled(wording.missing.format(entry_point=entry_point), wording)
+    return _labelled(_trouble(outcome, wording), wording)
 
 
-def failure_feedback(entry_point: str, test: TestCase, outcome: Outcome) -> str:
+def failure_feedback(
+    entry_point: str, test: TestCase, outcome: Outcome, wording: Wording = OURS
+) -> str:
     """For a test that failed.
 
     Args:
       entry_point: the function that was called.
       test: the call and what it must give.
       outcome: what it gave.
+      wording: the texts.
     """
-    message = _middle_cut(test.message, _VALUE)
-    lines = [
-        f"Input: {entry_point}({_shown(*test.arguments)})",
-        f"Expected: {_shown(test.expected)}",
-    ]
-    if outcome.status == "ok":
-        lines.insert(0, f"AssertionError: {message or 'wrong output'}")
-        lines.append(f"Actual: {_shown(outcome.value)}")
-    else:
-        lines[:0] = [_trouble(outcome), message] if message else [_trouble(outcome)]
-    return _labelled("\n".join(lines))
+    right_kind = outcome.status == "ok"
+    message = _cut(test.message, wording.longest // 6, wording)
+    arguments = _shown(wording, *test.arguments)
+    values = {
+        "message": message or (wording.wrong_message if right_kind else ""),
+        "trouble": "" if right_kind else _trouble(outcome, wording),
+        "input": arguments,
+        "call": f"{entry_point}({arguments})",
+        "expected": _shown(wording, test.expected),
+        "actual": _shown(wording, outcome.value) if right_kind else "",
+    }
+    lines = (wording.wrong if right_kind else wording.failed).split("\n")
+    # A line for the message alone is left out where there is none.
+    kept = [line for line in lines if line != "{message}" or values["message"]]
+    return _labelled("\n".join(kept).format(**values), wording)
 
 
-def run_feedback(result: ExecutionResult) -> str:
+def run_feedback(result: ExecutionResult, wording: Wording = OURS) -> str:
     """For a program that was run as it is, with no test: what it printed, or how it ended."""
-    printed = _middle_cut(result.stdout.strip(), LONGEST - _TROUBLE - 2 * _MARKED)
+    longest = wording.longest - wording.longest // 3 - 2 * _MARKED
+    printed = _cut(result.stdout.strip(), longest, wording)
     if result.status == "ok":
-        return _labelled(printed or NOTHING_PRINTED)
+        return _labelled(printed or wording.nothing_printed, wording)
     error = result.stderr.strip()
     if result.status == "error" and not error:
         error = f"The program ended with exit status {result.exit_code}."
-    trouble = _trouble(Outcome(result.status, None, error))
-    return _labelled(f"{printed}\n{trouble}" if printed else trouble)
+    trouble = _trouble(Outcome(result.status, None, error), wording)
+    return _labelled(f"{printed}\n{trouble}" if printed else trouble, wording)
 
 
-def _trouble(outcome: Outcome) -> str:
+def _trouble(outcome: Outcome, wording: Wording) -> str:
     """Why there is no value, in words; never empty."""
     error = outcome.error.rstrip().lstrip("\n")
+    if wording.traceback == "frames" and _FRAME in error:
+        error = error[error.index(_FRAME) :].lstrip()
     match outcome.status:
         case "timeout":
-            text = TIMEOUT
+            text = wording.timeout
         case "memory":
-            text = MEMORY
+            text = wording.memory
         case "output":
-            text = OUTPUT
+            text = wording.output
         case "killed":
-            text = f"{KILLED}\n{error}" if error else KILLED
+            text = f"{wording.killed}\n{error}" if error else wording.killed
         case _:
-            text = error or UNKNOWN
-    return _middle_cut(text, _TROUBLE)
+            text = error or wording.unknown
+    return _cut(text, wording.longest // 3, wording)
 
 
-def _shown(*values: object) -> str:
-    return _middle_cut(", ".join(map(_written, values)), _VALUE)
+def _shown(wording: Wording, *values: object) -> str:
+    return _cut(", ".join(map(_written, values)), wording.longest // 6, wording)
 
 
 def _written(value: object) -> str:
@@ -110,15 +113,20 @@ def _written(value: object) -> str:
         return f"<a {type(value).__name__} too long to print>"
 
 
-def _labelled(text: str) -> str:
+def _labelled(text: str, wording: Wording) -> str:
     # Half of a surrogate pair is no text that a tokenizer can read.
     readable = text.encode("utf-8", "backslashreplace").decode()
-    return LABEL + _middle_cut(readable, LONGEST - _MARKED)
+    if wording.keep == "head":
+        return wording.label + readable[: wording.longest]
+    return wording.label + _cut(readable, wording.longest - _MARKED, wording)
 
 
-def _middle_cut(text: str, longest: int) -> str:
-    """Head and tail of a text that is too long, and how much was left out between."""
-    if len(text) <= longest:
+def _cut(text: str, longest: int, wording: Wording) -> str:
+    """Head and tail of a text that is too long, and how much was left out between.
+
+    Where only heads are kept, the whole is cut once, at its end.
+    """
+    if len(text) <= longest or wording.keep == "head":
         return text
     head, tail = longest * 2 // 3, longest // 3
     return f"{text[:head]}\n[... {len(text) - head - tail} characters left out ...]\n{text[-tail:]}"

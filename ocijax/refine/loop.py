@@ -2,40 +2,18 @@
 
 import asyncio
 import hashlib
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from ocijax.conversation import Conversation, Message
-from ocijax.judge.checker import run_public
+from ocijax.conversation import Conversation
 from ocijax.judge.task import Task
-from ocijax.refine.extract import extract_code
-from ocijax.refine.feedback import no_code_feedback, public_feedback
+from ocijax.prompts.prompts import Prompts, turns
+from ocijax.refine.attempt import Attempt, Try, try_public_tests
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One answer and what became of it.
-
-    Attributes:
-      reply: the answer.
-      program: the code found in it, or ``None``.
-      passed: whether it passed the tests that may be shown; where a task has none, whether it
-        could be loaded.
-      feedback: what its execution says; empty where it passed.
-      generated_tokens: of the answer.
-      finish_reason: as in `Completion`.
-    """
-
-    reply: str
-    program: str | None
-    passed: bool
-    feedback: str
-    generated_tokens: int
-    finish_reason: str
 
 
 @dataclass(frozen=True)
@@ -44,19 +22,21 @@ class Trajectory:
 
     Attributes:
       task: what was asked.
+      opening: what the model sees before its first answer.
       conversation: what the model saw and said last; every turn, unless it was asked afresh.
       attempts: every answer, in order.
       sample: number among the task's independent trajectories.
     """
 
     task: Task
+    opening: Conversation
     conversation: Conversation
     attempts: tuple[Attempt, ...] = ()
     sample: int = 0
 
     @property
     def passed(self) -> bool:
-        """Whether the last attempt passed the tests that may be shown."""
+        """Whether the last attempt passed the tests that end it."""
         return bool(self.attempts) and self.attempts[-1].passed
 
     @property
@@ -66,8 +46,11 @@ class Trajectory:
         return programs[-1] if programs else ""
 
 
-Ask = Callable[[Sequence[Trajectory], random.Random], Sequence[Conversation]]
-"""``(unfinished trajectories, source of chance) -> what each goes on with``, a user turn last."""
+Ask = Callable[[Sequence[Trajectory], random.Random], Sequence[str | None]]
+"""``(unfinished trajectories, source of chance) -> what each is told``; ``None``: asked afresh.
+
+It is called in a thread of its own, and may take its time.
+"""
 
 
 @dataclass(frozen=True)
@@ -84,15 +67,24 @@ class AskAgain:
     together: bool = False
 
 
-def begin(task: Task, sample: int = 0) -> Trajectory:
-    """The trajectory before the first answer: the task's instruction as a user turn."""
-    conversation = Conversation(task.task_id, (Message("user", task.instruction),))
-    return Trajectory(task, conversation, sample=sample)
+def begin(
+    task: Task, sample: int = 0, prompts: Prompts | None = None, benchmark: str = ""
+) -> Trajectory:
+    """The trajectory before the first answer.
+
+    Args:
+      task: what is asked.
+      sample: number among the task's trajectories.
+      prompts: how it is asked; by default the task's instruction is the user turn.
+      benchmark: which first turn of the prompts it has.
+    """
+    opening = (prompts or turns()).begin(task, benchmark)
+    return Trajectory(task, opening, opening, sample=sample)
 
 
-def _show_feedback(unfinished: Sequence[Trajectory], chance: random.Random) -> list[Conversation]:
+def _show_feedback(unfinished: Sequence[Trajectory], chance: random.Random) -> list[str]:
     del chance
-    return [one.conversation.append("user", one.attempts[-1].feedback) for one in unfinished]
+    return [one.attempts[-1].feedback for one in unfinished]
 
 
 SHOW_FEEDBACK = AskAgain(_show_feedback)
@@ -107,13 +99,17 @@ async def refine(
     rounds: int,
     *,
     ask_again: AskAgain = SHOW_FEEDBACK,
+    attempt: Try = try_public_tests,
+    prompts: Prompts | None = None,
+    tokens_left: Callable[[Trajectory], float] = lambda one: math.inf,
     at_once: int = 64,
     finish: Callable[[Trajectory], Awaitable[None]] | None = None,
     recall: Callable[[Trajectory, Completion], Attempt | None] = lambda one, completion: None,
 ) -> list[Trajectory]:
     """Answers each task, shows it what its program did, and lets it answer again.
 
-    A task ends when its program passes the tests that may be shown, or after ``rounds`` answers.
+    A task ends when its program passes the tests that may be shown, or after ``rounds`` answers,
+    or when no tokens are left to it.
     Each goes on as soon as it can, whatever the others do, and another one begins only when one has
     ended: so a sampler still has a conversation in its slot when it goes on, and has others to
     answer while programs run.
@@ -132,6 +128,9 @@ async def refine(
       settings: how to answer; each answer draws from a seed of its own.
       rounds: most answers for a task.
       ask_again: what the next round sees.
+      attempt: runs the program of an answer, on the tests that end a task.
+      prompts: how feedback becomes part of the conversation; by default as a user turn.
+      tokens_left: most that may be generated for a task from now on.
       at_once: tasks under way; no more than a sampler has slots, so that each keeps its own.
       finish: awaited with each trajectory as it ends.
       recall: asked for an attempt before it is run: one that is known already is not run again.
@@ -139,16 +138,26 @@ async def refine(
     Returns:
       The trajectories at their ends, in order.
     """
-    trajectories = list(trajectories)
+    trajectories, prompts = list(trajectories), prompts or turns()
     threads = ThreadPoolExecutor(at_once, thread_name_prefix="refine")
     under_way = asyncio.Semaphore(at_once)
 
+    async def in_thread(work: Callable, *arguments):
+        return await asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
+
+    async def ask(unfinished: Sequence[Trajectory], number: int) -> list[Conversation]:
+        told = await in_thread(ask_again.ask, unfinished, _chance(settings, number))
+        return [
+            one.opening if text is None else prompts.go_on(one.conversation, text)
+            for one, text in zip(unfinished, told, strict=True)
+        ]
+
     async def answer(before: Trajectory, asked: Conversation, number: int) -> Trajectory:
-        seeded = replace(settings, seed=_seed(settings.seed, before, number))
-        [completion] = await asyncio.get_running_loop().run_in_executor(
-            threads, generator.generate, [asked], seeded
-        )
-        made = recall(before, completion) or await try_answer(sandbox, before.task, completion)
+        most = min(settings.max_new_tokens, tokens_left(before))
+        seed = _seed(settings.seed, before, number)
+        seeded = replace(settings, seed=seed, max_new_tokens=int(most))
+        [completion] = await in_thread(generator.generate, [asked], seeded)
+        made = recall(before, completion) or await attempt(sandbox, before.task, completion)
         return replace(
             before,
             conversation=asked.append("assistant", completion.text),
@@ -159,21 +168,21 @@ async def refine(
         async with under_way:
             for number in numbers:
                 if number > numbers.start:
-                    [asked] = ask_again.ask([trajectories[index]], _chance(settings, number))
+                    [asked] = await ask([trajectories[index]], number)
                 trajectories[index] = await answer(trajectories[index], asked, number)
-                if trajectories[index].passed or number == rounds - 1:
-                    generator.forget(trajectories[index].conversation)
+                one = trajectories[index]
+                if one.passed or number == rounds - 1 or tokens_left(one) < 1:
+                    generator.forget(one.conversation)
                     break
-        if finish is not None and (trajectories[index].passed or numbers.stop == rounds):
-            await finish(trajectories[index])
+        if finish is not None and (one.passed or numbers.stop == rounds):
+            await finish(one)
 
     together = ask_again.together
     for numbers in [range(one, one + 1) for one in range(rounds)] if together else [range(rounds)]:
         unfinished = [index for index, one in enumerate(trajectories) if not one.passed]
         asked = [trajectories[index].conversation for index in unfinished]
         if numbers.start:
-            chance = _chance(settings, numbers.start)
-            asked = ask_again.ask([trajectories[index] for index in unfinished], chance)
+            asked = await ask([trajectories[index] for index in unfinished], numbers.start)
         try:
             async with asyncio.TaskGroup() as running:
                 for index, conversation in zip(unfinished, asked, strict=True):
@@ -194,21 +203,3 @@ def _seed(seed: int, trajectory: Trajectory, number: int) -> int:
 
 def _chance(settings: SamplingSettings, number: int) -> random.Random:
     return random.Random(f"{settings.seed}/{number}")
-
-
-async def try_answer(sandbox: Sandbox, task: Task, completion: Completion) -> Attempt:
-    """Finds the program in an answer and runs it on the tests that may be shown."""
-    program = extract_code(completion.text, task.entry_point)
-    if program is None:
-        passed, feedback = False, no_code_feedback()
-    else:
-        result = await run_public(sandbox, task, program)
-        passed, feedback = result.passed, "" if result.passed else public_feedback(task, result)
-    return Attempt(
-        reply=completion.text,
-        program=program,
-        passed=passed,
-        feedback=feedback,
-        generated_tokens=len(completion.tokens),
-        finish_reason=completion.finish_reason,
-    )

@@ -79,7 +79,7 @@ class Endpoint:
     def generate(
         self, conversations: Sequence[Conversation], settings: SamplingSettings
     ) -> list[Completion]:
-        """One completion for each conversation, in order; their tokens are not known, left empty.
+        """One completion for each conversation, in order; which tokens they are is not known.
 
         Raises:
           InputError: a conversation is not answered; names the endpoint and its last error.
@@ -114,7 +114,13 @@ class Endpoint:
                 self._kept.pop(key, None)
         rows = [known[key] for key in keys]
         return [
-            Completion(row["text"], (), row["finish_reason"], tuple(row["log_probabilities"]))
+            Completion(
+                row["text"],
+                (),
+                row["finish_reason"],
+                tuple(row["log_probabilities"]),
+                row.get("counted", 0),
+            )
             for row in rows
         ]
 
@@ -166,6 +172,7 @@ class Endpoint:
             "text": choice.message.content or "",
             "finish_reason": "length" if choice.finish_reason == "length" else "stop",
             "log_probabilities": _log_probabilities(choice) if settings.log_probabilities else [],
+            "counted": answer.usage.completion_tokens if answer.usage else 0,
         }
         with self._lock:
             self._kept[key] = row

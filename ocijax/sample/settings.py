@@ -62,12 +62,19 @@ class Completion:
       log_probabilities: natural logarithms of the probabilities of the generated tokens, by the
         model's softmax at temperature 1 over all tokens, whatever they were drawn by; empty where
         they were not asked for.
+      counted: how many tokens an endpoint says it has generated, which does not say which.
     """
 
     text: str
     tokens: tuple[int, ...]
     finish_reason: Literal["stop", "length"]
     log_probabilities: tuple[float, ...] = ()
+    counted: int = 0
+
+    @property
+    def generated_tokens(self) -> int:
+        """How many; 0 where it is not known."""
+        return len(self.tokens) or self.counted
 
 
 class Generator(Protocol):

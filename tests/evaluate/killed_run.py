@@ -9,9 +9,11 @@ import random
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from ocijax.conversation import Conversation
 from ocijax.evaluate import evaluation
+from ocijax.evaluate.protocols import PROTOCOLS
 from ocijax.judge.benchmark import Benchmark
 from ocijax.sample.settings import SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
@@ -34,6 +36,22 @@ def chancy_answers() -> Answers:
 
     answers = Answers(reply)
     return answers
+
+
+def advice() -> Answers:
+    """What an adviser says of any program."""
+    return Answers(lambda conversation: "It adds the wrong number. Look again. Now. Or never.")
+
+
+def options(protocol: str) -> dict[str, Any]:
+    """What a protocol needs besides."""
+    how = PROTOCOLS[protocol]
+    budget = {(task.task_id, 0): len(answer(0)) * 5 // 2 for task in BENCHMARK.tasks}
+    return {
+        "rounds": ROUNDS,
+        "adviser": advice() if how.advised else None,
+        "budget": budget if how.budgeted else None,
+    }
 
 
 class Fuse:
@@ -82,8 +100,8 @@ def main(workdir: Path, protocol: str, steps: int) -> None:
         Sandbox(),
         SETTINGS,
         workdir,
-        rounds=ROUNDS,
         observe=lambda done, total: fuse.burn(),
+        **options(protocol),
     )
 
 

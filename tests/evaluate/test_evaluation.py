@@ -17,7 +17,7 @@ from ocijax.judge.benchmark import Benchmark
 from ocijax.judge.samples import Sample
 from ocijax.sample.settings import SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
-from tests.evaluate.killed_run import BENCHMARK, ROUNDS, SETTINGS, TASKS, chancy_answers
+from tests.evaluate.killed_run import BENCHMARK, SETTINGS, TASKS, chancy_answers, options
 from tests.refine.conftest import Answers, answer, make_task, number_of, turn
 
 
@@ -203,7 +203,9 @@ def test_a_workdir_of_another_run_is_refused_naming_the_difference(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_run_killed_again_and_again_ends_as_if_undisturbed(tmp_path, sandbox, protocol):
-    undisturbed = run(tmp_path / "undisturbed", protocol, chancy_answers(), sandbox, rounds=ROUNDS)
+    undisturbed = run(
+        tmp_path / "undisturbed", protocol, chancy_answers(), sandbox, **options(protocol)
+    )
     workdir = tmp_path / "killed"
     chance = random.Random(protocol)
     deaths = 0

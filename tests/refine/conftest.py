@@ -21,6 +21,7 @@ def make_task(number: int, public: bool = True) -> Task:
         entry_point=ENTRY_POINT,
         public_tests=tests,
         suites={"base": Suite((TestCase((10,), 10 + number),))},
+        metadata={"solution": f"def {ENTRY_POINT}(x):\n    return x + {number}\n"},
     )
 
 

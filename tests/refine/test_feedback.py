@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from ocijax.judge.checker import run_public
 from ocijax.judge.task import Task, TestCase
 from ocijax.refine.feedback import (
-    LABEL,
-    LONGEST,
+    OURS,
     failure_feedback,
     load_feedback,
     no_code_feedback,
@@ -190,7 +189,7 @@ def test_head_and_tail_of_a_long_value_are_kept():
 def test_a_long_traceback_keeps_the_line_that_names_the_exception():
     error = "Traceback\n" + "  a call\n" * 500 + "ValueError: too small"
     feedback = failure_feedback("f", TestCase((0,), 1, "m" * 999), Outcome("error", None, error))
-    assert feedback.startswith(f"{LABEL}Traceback\n  a call\n")
+    assert feedback.startswith(f"{OURS.label}Traceback\n  a call\n")
     assert "\nValueError: too small\nmmm" in feedback
     assert feedback.endswith("\nInput: f(0)\nExpected: 1")
 
@@ -223,9 +222,9 @@ def test_feedback_is_never_empty_nor_long_nor_unreadable(
         load_feedback(outcome),
         run_feedback(ExecutionResult(status, message, error, 1, None, 0.0, "limits")),
     ):
-        assert feedback.removeprefix(LABEL).strip()
-        assert feedback.startswith(LABEL)
-        assert len(feedback) <= len(LABEL) + LONGEST
+        assert feedback.removeprefix(OURS.label).strip()
+        assert feedback.startswith(OURS.label)
+        assert len(feedback) <= len(OURS.label) + OURS.longest
         feedback.encode()
 
 

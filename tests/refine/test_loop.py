@@ -7,8 +7,9 @@ import pytest
 
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
+from ocijax.refine.attempt import Attempt
 from ocijax.refine.feedback import no_code_feedback
-from ocijax.refine.loop import AskAgain, Attempt, Trajectory, begin, refine
+from ocijax.refine.loop import AskAgain, Trajectory, begin, refine
 from ocijax.sample.settings import Completion, SamplingSettings
 from tests.refine.conftest import Answers, answer, make_task, number_of, turn
 
