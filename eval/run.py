@@ -44,7 +44,7 @@ from ocijax.sandbox.result import Limits
 from ocijax.sandbox.sandbox import LEVELS, Sandbox, describe_levels
 
 # One process runs all tests of a task; each has a limit of its own.
-_CPU_SECONDS = 600.0
+CPU_SECONDS = 600.0
 
 _OF_A_CHECKPOINT = ("template", "dtype", "tensor", "draft_tokens", "int8_weights", "int8_cache")
 """Flags that say nothing to an endpoint, nor of a samples file."""
@@ -267,7 +267,7 @@ def main() -> None:
     """Measures and prints the table."""
     values = flags.FLAGS
     check_flags(values)
-    limits = Limits(cpu_seconds=_CPU_SECONDS)
+    limits = Limits(cpu_seconds=CPU_SECONDS)
     sandbox = Sandbox(limits, values.isolation, values.packages)
     print(table(_judge(sandbox) if values.samples else _measure(sandbox)))
 

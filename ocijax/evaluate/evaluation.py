@@ -40,9 +40,10 @@ def evaluate(
     generator: Generator,
     sandbox: Sandbox,
     settings: SamplingSettings,
-    workdir: str | Path,
+    workdir: str | Path | Callable[[Mapping[str, Any]], Path],
     *,
     model: str = "",
+    model_digest: str = "",
     rounds: int = 2,
     samples: int = 1,
     prompts: Prompts | None = None,
@@ -65,8 +66,10 @@ def evaluate(
       generator: answers.
       sandbox: runs and judges the programs.
       settings: how to answer.
-      workdir: gets the results; see `ocijax.evaluate.store`.
+      workdir: gets the results, see `ocijax.evaluate.store`; or gives the folder that does, told
+        what makes the run.
       model: what answers, for the record.
+      model_digest: of its content, likewise, where it is known.
       rounds: most answers for a task; ``single`` has one.
       samples: independent trajectories for each task.
       prompts: what the model is told; our own by default.
@@ -111,7 +114,9 @@ def evaluate(
         # Each answer has a token at least, so that tokens end a task before rounds do.
         rounds = record["rounds"] = max(budget.values())
         record["budget"] = _hash(f"{key}: {tokens}" for key, tokens in sorted(budget.items()))
-    with ResultStore(workdir, record) as store:
+    if model_digest:
+        record["model_sha256"] = model_digest
+    with ResultStore(workdir(record) if callable(workdir) else workdir, record) as store:
         total = len(benchmark.tasks) * samples
         observe(len(store.rows), total)
         if len(store.rows) < total:
@@ -195,6 +200,7 @@ def _origin(benchmark: Benchmark, protocol: str, sandbox: Sandbox, model: str) -
     return {
         "benchmark": benchmark.name,
         "version": benchmark.version,
+        **({"part": benchmark.part} if benchmark.part else {}),
         "tasks": len(benchmark.tasks),
         "task_ids": _hash(task.task_id for task in benchmark.tasks),
         "protocol": protocol,

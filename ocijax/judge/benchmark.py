@@ -21,12 +21,14 @@ class Benchmark:
       plus: what the base and plus tests together are called; ``None`` where there is no plus.
       version: MD5 of the file, unpacked, as EvalPlus's published results carry it.
       tasks: those selected, in the file's order.
+      part: which, where several hosts share them.
     """
 
     name: str
     plus: str | None
     version: str
     tasks: Sequence[Task]
+    part: str = ""
 
     @property
     def without_public_tests(self) -> int:

@@ -25,7 +25,8 @@ class Wording:
       label: stands before everything.
       longest: characters of a feedback without its label.
       keep: what is kept of texts that are too long, ``ends`` or ``head``.
-      traceback: ``whole``, or ``frames``: from its first frame in the program on.
+      traceback: ``whole``, or ``frames``: from its first frame in the program on, without lines
+        of the program, as if it had been a string given to ``exec``.
       wrong: for an output that is not the expected one.
       wrong_message: where the test has no message of its own.
       failed: for a call that gave no output.
@@ -100,9 +101,9 @@ class Prompts:
         """The conversation in which guidance is asked for, see `ocijax.evaluate.protocols`."""
         asked = self.adviser[protocol].format(
             problem=task.instruction,
-            program=program,
+            program=program.rstrip("\n"),
             feedback=feedback,
-            solution=task.metadata.get("solution", ""),
+            solution=task.metadata.get("solution", "").rstrip("\n"),
         )
         return Conversation(f"{task.task_id} {protocol}", (Message("user", asked),))
 

@@ -4,6 +4,8 @@ The texts are in ``ocijax/prompts``. In our own what went wrong comes first, in 
 test's own message before its values: who stops early has read the best part.
 """
 
+import re
+
 from ocijax.judge.checker import PublicResult
 from ocijax.judge.task import Task, TestCase
 from ocijax.prompts.prompts import Wording, turns
@@ -15,6 +17,7 @@ OURS = turns().wording
 
 _MARKED = 50  # what says how much was left out is shorter
 _MISSING = "NameError: the program does not define "
+_SYNTAX = re.compile("(Syntax|Indentation|Tab)Error")
 _FRAME = '  File "<program>"'
 
 
@@ -82,7 +85,7 @@ def _trouble(outcome: Outcome, wording: Wording) -> str:
     """Why there is no value, in words; never empty."""
     error = outcome.error.rstrip().lstrip("\n")
     if wording.traceback == "frames" and _FRAME in error:
-        error = error[error.index(_FRAME) :].lstrip()
+        error = _frames(error)
     match outcome.status:
         case "timeout":
             text = wording.timeout
@@ -95,6 +98,15 @@ def _trouble(outcome: Outcome, wording: Wording) -> str:
         case _:
             text = error or wording.unknown
     return _cut(text, wording.longest // 3, wording)
+
+
+def _frames(traceback: str) -> str:
+    """A traceback as of a program that was given to ``exec``, without the head and our name."""
+    lines = traceback[traceback.index(_FRAME) :].replace(_FRAME, '  File "<string>"').split("\n")
+    if not _SYNTAX.match(lines[-1]):
+        # There is no file to read lines of the program from.
+        lines = [line for line in lines if not line.startswith("    ")]
+    return "\n".join(lines).lstrip()
 
 
 def _shown(wording: Wording, *values: object) -> str:
