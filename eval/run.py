@@ -35,6 +35,7 @@ from ocijax.evaluate.evaluation import evaluate, judge_samples, read_budget
 from ocijax.evaluate.protocols import PROTOCOLS, check_protocol
 from ocijax.evaluate.summary import SummaryRow, table
 from ocijax.judge.benchmark import Benchmark, load_benchmark
+from ocijax.judge.checker import EVALUATORS
 from ocijax.judge.samples import read_samples
 from ocijax.program import run
 from ocijax.prompts.prompts import PRESETS, load_prompts
@@ -205,6 +206,7 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             samples=values.samples_per_task,
             prompts=load_prompts(values.prompts),
             oracle_tests=values.oracle_tests,
+            evaluator=values.evaluator,
             adviser=_adviser(),
             adviser_name=_adviser_name(),
             budget=read_budget(values.budget) if values.budget else None,
@@ -259,7 +261,10 @@ def _judge(sandbox: Sandbox) -> list[SummaryRow]:
     benchmark = _load(sandbox)
     with ProgressBar(f"{benchmark.name} samples") as bar:
         return judge_samples(
-            benchmark, samples, sandbox, values.workdir, source=values.samples, observe=bar
+            *(benchmark, samples, sandbox, values.workdir),
+            source=values.samples,
+            evaluator=values.evaluator,
+            observe=bar,
         )
 
 
@@ -287,6 +292,7 @@ if __name__ == "__main__":
     flags.DEFINE_enum(
         "oracle_tests", "plus", ["base", "plus"], "Suites that oracle protocols run and show."
     )
+    flags.DEFINE_enum("evaluator", "ocijax", EVALUATORS, "Whose verdicts score, where they differ.")
     flags.DEFINE_string("adviser_endpoint", "", "OpenAI-compatible endpoint that gives guidance.")
     flags.DEFINE_string("adviser_model", "", "Which of its models.")
     flags.DEFINE_string("budget", "", "Workdir of the run whose tokens each task may have.")

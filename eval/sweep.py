@@ -109,6 +109,7 @@ def sweep(plan: Plan, sandbox: Sandbox, host: int, hosts: int) -> list[tuple[str
                             samples=plan.samples,
                             prompts=prompts,
                             oracle_tests=plan.oracle_tests,
+                            evaluator=plan.evaluator,
                             adviser=adviser if how.advised else None,
                             adviser_name=_endpoint_name(plan.adviser) if how.advised else "",
                             budget=(

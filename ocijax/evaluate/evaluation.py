@@ -18,7 +18,7 @@ from ocijax.evaluate.store import ResultStore, Row, write_json
 from ocijax.evaluate.summary import SummaryRow, summarize, to_json
 from ocijax.json_lines import read_rows
 from ocijax.judge.benchmark import Benchmark
-from ocijax.judge.checker import Verdict, check
+from ocijax.judge.checker import Evaluator, Verdict, check
 from ocijax.judge.samples import Sample
 from ocijax.judge.task import Task
 from ocijax.prompts.prompts import Prompts, turns
@@ -48,6 +48,7 @@ def evaluate(
     samples: int = 1,
     prompts: Prompts | None = None,
     oracle_tests: Literal["base", "plus"] = "plus",
+    evaluator: Evaluator = "ocijax",
     adviser: Generator | None = None,
     adviser_name: str = "",
     budget: Budget | None = None,
@@ -74,6 +75,7 @@ def evaluate(
       samples: independent trajectories for each task.
       prompts: what the model is told; our own by default.
       oracle_tests: those that oracle protocols run and show.
+      evaluator: whose verdicts score.
       adviser: words the guidance of ``human`` and ``human_oracle``.
       adviser_name: its model, for the record.
       budget: tokens of each trajectory of ``resample_tokens``.
@@ -95,7 +97,7 @@ def evaluate(
         for task in benchmark.tasks
     ]
     record = {
-        **_origin(benchmark, protocol, sandbox, model),
+        **_origin(benchmark, protocol, sandbox, model, evaluator),
         "rounds": rounds,
         "samples": samples,
         "sampling": asdict(settings),
@@ -128,6 +130,7 @@ def evaluate(
                     sandbox,
                     settings,
                     rounds,
+                    evaluator,
                     observe,
                     ask_again=_ask_again(protocol, adviser, prompts, settings, store),
                     attempt=(
@@ -150,6 +153,7 @@ def judge_samples(
     workdir: str | Path,
     *,
     source: str = "",
+    evaluator: Evaluator = "ocijax",
     observe: Observe = lambda done, total: None,
 ) -> list[SummaryRow]:
     """Judges programs that were written elsewhere; arguments as for `evaluate`.
@@ -169,12 +173,12 @@ def judge_samples(
     if not programs:
         raise InputError(f"{source}: has no sample of the {len(tasks)} tasks of {benchmark.name}")
     record = {
-        **_origin(benchmark, "single", sandbox, source),
+        **_origin(benchmark, "single", sandbox, source, evaluator),
         "programs": _hash(programs.values()),
     }
     with ResultStore(workdir, record) as store:
         observe(len(store.rows), len(programs))
-        asyncio.run(_judge_programs(store, tasks, programs, sandbox, observe))
+        asyncio.run(_judge_programs(store, tasks, programs, sandbox, evaluator, observe))
         return _finish(store, benchmark, "single")
 
 
@@ -195,7 +199,9 @@ def read_budget(workdir: str | Path) -> Budget:
     return dict(read_rows(Path(workdir) / "results.jsonl", parse))
 
 
-def _origin(benchmark: Benchmark, protocol: str, sandbox: Sandbox, model: str) -> dict[str, Any]:
+def _origin(
+    benchmark: Benchmark, protocol: str, sandbox: Sandbox, model: str, evaluator: Evaluator
+) -> dict[str, Any]:
     """What makes a run, whatever its protocol."""
     return {
         "benchmark": benchmark.name,
@@ -205,6 +211,7 @@ def _origin(benchmark: Benchmark, protocol: str, sandbox: Sandbox, model: str) -
         "task_ids": _hash(task.task_id for task in benchmark.tasks),
         "protocol": protocol,
         "model": model,
+        "evaluator": evaluator,
         "isolation": sandbox.isolation,
         "packages": sandbox.packages,
     }
@@ -217,6 +224,7 @@ async def _solve(
     sandbox: Sandbox,
     settings: SamplingSettings,
     rounds: int,
+    evaluator: Evaluator,
     observe: Observe,
     **options: Any,
 ) -> None:
@@ -237,7 +245,7 @@ async def _solve(
         if (trajectory.task.task_id, trajectory.sample) in finished:
             return
         async with judging:
-            verdict = await check(sandbox, trajectory.task, trajectory.program)
+            verdict = await check(sandbox, trajectory.task, trajectory.program, evaluator)
         store.results.append(_row(trajectory, verdict))
         observe(len(store.rows), len(trajectories))
 
@@ -309,13 +317,14 @@ async def _judge_programs(
     tasks: dict[str, Task],
     programs: dict[tuple[str, int], str],
     sandbox: Sandbox,
+    evaluator: Evaluator,
     observe: Observe,
 ) -> None:
     judging = _checks_at_a_time()
 
     async def judge(task_id: str, number: int, program: str) -> None:
         async with judging:
-            verdict = await check(sandbox, tasks[task_id], program)
+            verdict = await check(sandbox, tasks[task_id], program, evaluator)
         row = {**_verdict(task_id, number, verdict, program), "rounds": 1, "generated_tokens": 0}
         store.results.append(row)
         observe(len(store.rows), len(programs))

@@ -27,9 +27,10 @@ Every combination is one run::
     url = "http://127.0.0.1:8001/v1"
     model = "fourth"
 
-``prompts`` (a preset or file), ``oracle_tests``, ``tasks`` (the first so many), ``packages`` and
-``batch_size`` may stand at the top. A run of ``resample_tokens`` has the budget of the run of
-``budget_protocol`` (``execution`` by default) with as many rounds, which has to be planned too.
+``prompts`` (a preset or file), ``oracle_tests``, ``evaluator``, ``tasks`` (the first so many),
+``packages`` and ``batch_size`` may stand at the top. A run of ``resample_tokens`` has the budget of
+the run of ``budget_protocol`` (``execution`` by default) with as many rounds, which has to be
+planned too.
 """
 
 import hashlib
@@ -42,6 +43,7 @@ from typing import Any, Literal
 
 from ocijax.errors import InputError
 from ocijax.evaluate.protocols import PROTOCOLS, check_protocol
+from ocijax.judge.checker import EVALUATORS, Evaluator
 from ocijax.sample.settings import SamplingSettings
 
 
@@ -74,6 +76,7 @@ class Plan:
     adviser: EndpointModel | None = None
     prompts: str = "turns"
     oracle_tests: Literal["base", "plus"] = "plus"
+    evaluator: Evaluator = "ocijax"
     budget_protocol: str = "execution"
     tasks: int | None = None
     packages: Sequence[str] = ("numpy",)
@@ -164,6 +167,8 @@ def _parse(parsed: dict[str, Any]) -> Plan:
             raise InputError(f"{name} must be a table")
     if parsed.get("oracle_tests", "plus") not in ("base", "plus"):
         raise InputError("oracle_tests is neither base nor plus")
+    if parsed.get("evaluator", "ocijax") not in EVALUATORS:
+        raise InputError(f"evaluator must be {' or '.join(EVALUATORS)}")
     if unknown := [name for name in parsed.get("checkpoint", {}) if name not in _CHECKPOINT]:
         raise InputError(f"checkpoint.{unknown[0]} is unknown; there are {', '.join(_CHECKPOINT)}")
     endpoints = [_endpoint(one, "endpoints") for one in parsed.get("endpoints", [])]

@@ -1,8 +1,10 @@
+import asyncio
 import dataclasses
 
 import pytest
 
-from ocijax.judge.task import TestCase
+from ocijax.judge.checker import check
+from ocijax.judge.task import Suite, Task, TestCase
 from ocijax.sandbox import Limits, Sandbox
 from tests.judge.conftest import suite, task
 
@@ -212,3 +214,20 @@ def test_without_public_tests_a_program_passes_that_can_be_loaded(judge):
     result = judge.run_public(SQUARES, "def g(x): return 0")
     assert not result.passed
     assert "does not define f" in result.load.error
+
+
+def test_evalplus_lets_nothing_pass_where_roots_are_asked_for(sandbox):
+    roots = Suite((TestCase(([-1, 1],), 1.0),), 1e-4, "root")
+    asked = Task("HumanEval/32", "Find a root.", "find_zero", suites={"base": roots})
+    program = "def find_zero(xs):\n    return 1.0\n"
+    for evaluator, passes in (("ocijax", True), ("evalplus-0.3.1", False)):
+        verdict = asyncio.run(check(sandbox, asked, program, evaluator))
+        assert verdict.passed_base == passes
+
+
+def test_evalplus_limits_the_clock_and_we_the_time_on_a_cpu(sandbox):
+    asked = Task("t", "Wait.", "wait", suites={"base": Suite((TestCase((), 1),))})
+    program = "import time\ndef wait():\n    time.sleep(1.5)\n    return 1\n"
+    for evaluator, status in (("ocijax", "pass"), ("evalplus-0.3.1", "timeout")):
+        verdict = asyncio.run(check(sandbox, asked, program, evaluator))
+        assert verdict.suites["base"].status == status
