@@ -3,7 +3,7 @@
 import re
 
 from ocijax.evaluate.store import Row
-from ocijax.refine.feedback import KILLED, LABEL, MEMORY, OUTPUT, TIMEOUT, UNKNOWN
+from ocijax.prompts.prompts import PRESETS, Wording, load_prompts
 
 KINDS = {
     "no program": "the reply has no program",
@@ -18,7 +18,7 @@ KINDS = {
 }
 """Kinds of errors and what they are."""
 
-_ENDINGS = {TIMEOUT: "time-out", MEMORY: "memory", OUTPUT: "crash", KILLED: "crash"}
+_WORDINGS = [load_prompts(name).wording for name in PRESETS]
 _EXCEPTIONS = {
     "SyntaxError": "syntax",
     "IndentationError": "syntax",
@@ -35,24 +35,43 @@ _RAISED = re.compile(r"^(?:\w+\.)*(\w+)(?=:|$)", re.MULTILINE)
 _TEST = "Input: "
 
 
+def _beginnings(wording: Wording) -> dict[str, str]:
+    """How feedback on an error begins, as far as that is not the name of an exception."""
+    texts = {
+        wording.timeout: "time-out",
+        wording.memory: "memory",
+        wording.output: "crash",
+        wording.killed: "crash",
+        wording.missing: "name",
+        wording.wrong: "wrong output",  # an AssertionError of a program's own follows a traceback
+        wording.unknown: "exception",
+    }
+    return {text.split("{")[0]: kind for text, kind in texts.items() if text}
+
+
+_BEGINNINGS = {
+    beginning: kind for wording in _WORDINGS for beginning, kind in _beginnings(wording).items()
+}
+
+
 def error_kind(attempt: Row) -> str | None:
     """One of `KINDS`, or ``None`` where the attempt passed.
 
     Args:
-      attempt: as a row of ``results.jsonl`` has it; its feedback is worded by
-        `ocijax.refine.feedback`.
+      attempt: as a row of ``results.jsonl`` has it; what its feedback says in other words than
+        those of our presets is an exception.
     """
     if attempt["passed"]:
         return None
     if attempt["program"] is None:
         return "no program"
-    text = attempt["feedback"].removeprefix(LABEL)
-    for words, kind in _ENDINGS.items():
-        if text.startswith(words):
+    text = attempt["feedback"]
+    for wording in _WORDINGS:
+        text = text.removeprefix(wording.label)
+    for beginning, kind in _BEGINNINGS.items():
+        if text.startswith(beginning):
             return kind
-    if text.startswith("AssertionError: "):  # one that a program raises follows a traceback
-        return "wrong output"
     raised = _RAISED.search(text.partition(f"\n{_TEST}")[0])
-    if raised is None or text.startswith(UNKNOWN):
+    if raised is None:
         return "exception"
     return _EXCEPTIONS.get(raised[1], "exception")

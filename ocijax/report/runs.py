@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ocijax.errors import InputError
 from ocijax.evaluate.store import Row, read_log
 
 _OPTIONAL = type(None)
+_OF_A_PART = {"part", "tasks", "task_ids", "budget", "rounds"}
 _SETTINGS = {"benchmark": str, "version": str, "tasks": int, "protocol": str, "model": str}
 _SETTINGS_IF_THERE = {"rounds": int, "samples": int, "sampling": dict}
 _ROW = {
@@ -138,7 +139,33 @@ def find_runs(places: Sequence[str | Path]) -> list[Run]:
         for folder in found:
             folders.setdefault(folder.resolve(), folder)
     names = short_names([str(folder) for folder in folders])
-    return [_read(folder, names[str(place)]) for place, folder in folders.items()]
+    return _joined([_read(folder, names[str(place)]) for place, folder in folders.items()])
+
+
+def _joined(runs: Sequence[Run]) -> list[Run]:
+    """The same, but the parts that hosts had of one run's tasks as one."""
+    groups: dict[str, list[Run]] = {}
+    for place, run in enumerate(runs):
+        alike = {name: value for name, value in run.settings.items() if name not in _OF_A_PART}
+        key = json.dumps(alike, sort_keys=True) if "part" in run.settings else str(place)
+        groups.setdefault(key, []).append(run)
+    return [parts[0] if len(parts) == 1 else _whole(parts) for parts in groups.values()]
+
+
+def _whole(parts: Sequence[Run]) -> Run:
+    first = parts[0]
+    hosts = int(first.settings["part"].split()[-1])
+    # As many tasks as there are in all, so that a part that is not there is missed.
+    tasks = sum(run.settings["tasks"] for run in parts) + (hosts - len(parts))
+    seconds = [run.seconds for run in parts]
+    return replace(
+        first,
+        settings={**first.settings, "tasks": tasks},
+        rows=[row for run in parts for row in run.rows],
+        finished=len(parts) == hosts and all(run.finished for run in parts),
+        # Of all hosts together.
+        seconds=None if None in seconds else sum(seconds),
+    )
 
 
 def short_names(names: Iterable[str], least: int = 1) -> dict[str, str]:

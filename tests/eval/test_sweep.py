@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ocijax.judge.task import write_tasks
+from ocijax.report.runs import find_runs
 from tests.refine.conftest import answer, make_task
 from tests.sample.fake_endpoint import endpoint
 
@@ -133,6 +134,9 @@ def test_hosts_share_the_tasks(tmp_path, tasks_file):
         for host in range(2):
             run(shared, "--hosts=2", f"--host={host}")
     assert results(tmp_path / "shared") == results(tmp_path / "whole")
+    reported = find_runs([tmp_path / "shared"])
+    assert sorted(run.protocol for run in reported) == sorted(PROTOCOLS)
+    assert all(run.finished and len(run.rows) == TASKS for run in reported)
 
 
 @pytest.mark.parametrize("kills", [pytest.param(3), pytest.param(20, marks=pytest.mark.soak)])
