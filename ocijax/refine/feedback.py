@@ -5,8 +5,9 @@ in words, a failing test's own message before its values: who stops early has re
 """
 
 from ocijax.judge.checker import PublicResult
-from ocijax.judge.task import Task, TestCase
+from ocijax.judge.task import CodeTest, StdinTest, Task, Test, TestCase
 from ocijax.sandbox.encoding import Digest, Opaque
+from ocijax.sandbox.languages import PYTHON, title
 from ocijax.sandbox.result import ExecutionResult, Outcome
 
 LABEL = "Execution result:\n"
@@ -18,8 +19,9 @@ _TROUBLE = LONGEST // 3
 _VALUE = LONGEST // 6
 _MARKED = 50  # what says how much was left out is shorter
 
-NO_CODE = "No code was found in the reply. Give the whole program in one Python code block."
+NO_CODE = "No code was found in the reply. Give the whole program in one {} code block."
 NOTHING_PRINTED = "The program ended without error and printed nothing."
+WRONG_OUTPUT = "The program printed a wrong output."
 TIMEOUT = "TimeoutError: the program took too long and was stopped."
 MEMORY = "MemoryError: the program used more memory than allowed."
 OUTPUT = "The program printed too much and was stopped."
@@ -27,9 +29,9 @@ KILLED = "The program crashed: its process was killed."
 UNKNOWN = "The program failed without saying why."
 
 
-def no_code_feedback() -> str:
+def no_code_feedback(language: str = PYTHON) -> str:
     """For a reply in which there is no program."""
-    return LABEL + NO_CODE
+    return LABEL + NO_CODE.format(title(language))
 
 
 def public_feedback(task: Task, result: PublicResult) -> str:
@@ -44,15 +46,27 @@ def load_feedback(outcome: Outcome) -> str:
     return _labelled(_trouble(outcome))
 
 
-def failure_feedback(entry_point: str, test: TestCase, outcome: Outcome) -> str:
+def failure_feedback(entry_point: str, test: Test, outcome: Outcome) -> str:
     """For a test that failed.
 
     Args:
       entry_point: the function that was called.
-      test: the call and what it must give.
-      outcome: what it gave.
+      test: what was done and what must come of it.
+      outcome: what it gave; see `ocijax.judge.runs.Ran` where the test is no call.
     """
     message = _middle_cut(test.message, _VALUE)
+    match test:
+        case TestCase():
+            return _labelled("\n".join(_call_lines(entry_point, test, outcome, message)))
+        case StdinTest():
+            return _labelled("\n".join(_run_lines(test, outcome, message)))
+        case CodeTest():
+            trouble = [_trouble(outcome), message] if message else [_trouble(outcome)]
+            code = _middle_cut(test.code.strip(), _TROUBLE)
+            return _labelled("\n".join([*trouble, "Test:", code]))
+
+
+def _call_lines(entry_point: str, test: TestCase, outcome: Outcome, message: str) -> list[str]:
     lines = [
         f"Input: {entry_point}({_shown(*test.arguments)})",
         f"Expected: {_shown(test.expected)}",
@@ -62,7 +76,24 @@ def failure_feedback(entry_point: str, test: TestCase, outcome: Outcome) -> str:
         lines.append(f"Actual: {_shown(outcome.value)}")
     else:
         lines[:0] = [_trouble(outcome), message] if message else [_trouble(outcome)]
-    return _labelled("\n".join(lines))
+    return lines
+
+
+def _run_lines(test: StdinTest, outcome: Outcome, message: str) -> list[str]:
+    wrong = outcome.status == "ok"
+    lines = [WRONG_OUTPUT if wrong else _trouble(outcome)]
+    if message:
+        lines.append(message)
+    lines += ["Input:", _stream(test.stdin), "Expected output:", _stream(test.stdout)]
+    if wrong or str(outcome.value or "").strip():
+        lines += ["Actual output:", _stream(str(outcome.value or ""))]
+    if wrong and outcome.error:
+        lines += ["Standard error:", _stream(outcome.error)]
+    return lines
+
+
+def _stream(text: str) -> str:
+    return _middle_cut(text.rstrip(), _VALUE) or "(nothing)"
 
 
 def run_feedback(result: ExecutionResult) -> str:

@@ -198,9 +198,9 @@ def _chance(settings: SamplingSettings, number: int) -> random.Random:
 
 async def try_answer(sandbox: Sandbox, task: Task, completion: Completion) -> Attempt:
     """Finds the program in an answer and runs it on the tests that may be shown."""
-    program = extract_code(completion.text, task.entry_point)
+    program = extract_code(completion.text, task.definition, task.language)
     if program is None:
-        passed, feedback = False, no_code_feedback()
+        passed, feedback = False, no_code_feedback(task.language)
     else:
         result = await run_public(sandbox, task, program)
         passed, feedback = result.passed, "" if result.passed else public_feedback(task, result)
