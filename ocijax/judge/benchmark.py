@@ -9,6 +9,7 @@ from typing import Any
 from ocijax.errors import InputError
 from ocijax.judge import evalplus
 from ocijax.judge.task import Task, read_tasks
+from ocijax.sandbox.languages import PYTHON, find
 from ocijax.sandbox.sandbox import Sandbox
 
 
@@ -51,7 +52,8 @@ async def load_benchmark(
       observe: told how many tasks are ready, of how many.
 
     Raises:
-      InputError: there is no such benchmark, file or task, or the file is malformed.
+      InputError: there is no such benchmark, file or task, the file is malformed, or a task is in
+        a language whose tools are not on this host.
     """
     if name in evalplus.OVERRIDES:
         path = evalplus.data_file(name)
@@ -71,8 +73,19 @@ async def load_benchmark(
         known = ", ".join(evalplus.OVERRIDES)
         raise InputError(f"benchmark {name!r}: neither one of {known} nor a file of tasks")
     chosen = _selected(read_tasks(path), tasks, path)
+    _check_languages(chosen, path)
     plus = path.stem + "+" if any("plus" in task.suites for task in chosen) else None
     return Benchmark(path.stem, plus, evalplus.file_digest(path), chosen)
+
+
+def _check_languages(tasks: Sequence[Task], path: Path) -> None:
+    """Refuses tasks whose programs could not be run here, before a model is asked for any."""
+    for language, task_id in {task.language: task.task_id for task in reversed(tasks)}.items():
+        if language != PYTHON:
+            try:
+                find(language)
+            except InputError as error:
+                raise InputError(f"{path}: task {task_id!r}: {error}") from error
 
 
 def _selected(items: Sequence[Any], wanted: int | Sequence[str] | None, path: Path) -> list[Any]:

@@ -1,15 +1,18 @@
 """Judges programs: one checker for the feedback of the loop and for the score."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ocijax.judge.assembly import assembled
 from ocijax.judge.compare import is_right, tolerances
-from ocijax.judge.task import Suite, Task, TestCase
+from ocijax.judge.runs import load_program, run_test
+from ocijax.judge.task import CodeTest, StdinTest, Suite, Task, Test, TestCase
 from ocijax.sandbox.result import Outcome
 from ocijax.sandbox.sandbox import Sandbox
 
-_LEAST_SECONDS = 1.0
+_LEAST_SECONDS = {TestCase: 1.0, StdinTest: 6.0, CodeTest: 10.0}
 _REFERENCE_FACTOR = 4.0
 
 Evaluator = Literal["ocijax", "evalplus-0.3.1"]
@@ -40,7 +43,7 @@ class SuiteVerdict:
     """
 
     status: Literal["pass", "fail", "timeout", "crash", "untested"]
-    case: TestCase | None = None
+    case: Test | None = None
     outcome: Outcome | None = None
 
 
@@ -75,7 +78,7 @@ class PublicResult:
     """
 
     passed: bool
-    failure: tuple[TestCase, Outcome] | None
+    failure: tuple[Test, Outcome] | None
     load: Outcome
     stdout: str
 
@@ -84,7 +87,7 @@ class PublicResult:
 class _Trial:
     """A case with all that decides on it."""
 
-    case: TestCase
+    case: Test
     oracle: str
     atol: float
     seconds: float
@@ -92,6 +95,7 @@ class _Trial:
     never: bool
 
     def passed(self, outcome: Outcome) -> bool:
+        """Whether a call gave what it must."""
         if outcome.status != "ok" or self.never:
             return False
         return is_right(self.case, outcome.value, self.oracle, self.atol, outcome.plain)
@@ -102,14 +106,15 @@ async def check(
 ) -> Verdict:
     """Judges a program by the task's scoring suites, in their order, up to the first failure.
 
-    All suites share one process. As in EvalPlus an input may take four times as long as the
-    reference, at least a second, but on a CPU: a busy machine turns no right answer into a wrong
-    one. By the clock, for programs that only wait, it is ten times that.
+    Calls of all suites share one process. As in EvalPlus an input may take four times as long as
+    the reference, at least what `ocijax.judge.task` says of the test's form, but on a CPU: a busy
+    machine turns no right answer into a wrong one. By the clock, for programs that only wait, it is
+    ten times that.
 
     Args:
       sandbox: runs it.
       task: whose suites score it.
-      program: Python source.
+      program: source text.
       evaluator: whose verdicts to give.
     """
     trials = {name: _trials(suite, evaluator) for name, suite in task.suites.items()}
@@ -146,26 +151,74 @@ async def run_public(sandbox: Sandbox, task: Task, program: str) -> PublicResult
 
 
 def _trials(suite: Suite, evaluator: Evaluator = "ocijax") -> list[_Trial]:
-    near = tolerances(suite.atol, (case.expected for case in suite.cases))
+    near = tolerances(suite.atol, (getattr(case, "expected", None) for case in suite.cases))
     references = suite.seconds or (0.0,) * len(suite.cases)
     never = evaluator == "evalplus-0.3.1" and suite.oracle == "root"
     trials = []
-    for case, atol, reference in zip(suite.cases, near, references, strict=True):
-        seconds = max(_LEAST_SECONDS, _REFERENCE_FACTOR * reference)
+    for case, tolerance, reference in zip(suite.cases, near, references, strict=True):
+        atol = tolerance if isinstance(case, TestCase) else suite.atol
+        seconds = max(_LEAST_SECONDS[type(case)], _REFERENCE_FACTOR * reference)
         clock = _CLOCK_FACTORS[evaluator] * seconds
         trials.append(_Trial(case, suite.oracle, atol, seconds, clock, never))
     return trials
 
 
+_Found = tuple[Outcome, tuple[int, Outcome] | None, str]
+"""How loading went; the first trial not passed, by index, with its outcome; what was printed."""
+
+
 async def _first_failure(
     sandbox: Sandbox, task: Task, program: str, trials: Sequence[_Trial]
-) -> tuple[Outcome, tuple[int, Outcome] | None, str]:
-    """How loading went; the first trial not passed, by index, with its outcome; what was printed.
+) -> _Found:
+    """Trials in their order, those of one form that follow each other together."""
+    if not trials:
+        if all(
+            isinstance(case, TestCase) for suite in task.suites.values() for case in suite.cases
+        ):
+            return await _first_failed_call(sandbox, task, program, trials)
+        load, stdout = await load_program(sandbox, task, program)
+        return load, None, stdout
+    load, start, printed = Outcome("ok"), 0, ""
+    for called, group in itertools.groupby(trials, lambda one: isinstance(one.case, TestCase)):
+        together = list(group)
+        first_failed = _first_failed_call if called else _first_failed_run
+        load, failure, stdout = await first_failed(sandbox, task, program, together)
+        printed += stdout
+        if load.status != "ok" or failure is not None:
+            return load, failure and (start + failure[0], failure[1]), printed
+        start += len(together)
+    return load, None, printed
 
-    The calls stop at the first failure, so only the last outcome can be one.
-    """
+
+async def _first_failed_run(
+    sandbox: Sandbox, task: Task, program: str, trials: Sequence[_Trial]
+) -> _Found:
+    """Each trial has a process of its own."""
+    printed = ""
+    for index, trial in enumerate(trials):
+        ran = await run_test(
+            sandbox,
+            task,
+            program,
+            trial.case,
+            atol=trial.atol,
+            cpu_seconds=trial.seconds,
+            wall_seconds=trial.clock_seconds,
+        )
+        printed += ran.stdout
+        if ran.load.status != "ok":
+            return ran.load, None, printed
+        if not ran.passed:
+            return ran.load, (index, ran.outcome), printed
+    return Outcome("ok"), None, printed
+
+
+async def _first_failed_call(
+    sandbox: Sandbox, task: Task, program: str, trials: Sequence[_Trial]
+) -> _Found:
+    """All trials share a process; they stop at a failure, so only the last outcome can be one."""
     result = await sandbox.call(
-        program,
+        assembled(task.language, task.preamble, program),
         task.entry_point,
         [trial.case.arguments for trial in trials],
         wall_seconds=[trial.clock_seconds for trial in trials],

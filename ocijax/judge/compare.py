@@ -1,18 +1,17 @@
 """Whether an output is right: EvalPlus's rules (github.com/evalplus/evalplus, 0.3.1), by oracle.
 
 The rules see plain data only, decoded in our process, so no ``__eq__`` of a candidate is asked.
+What a whole program printed is compared as judges of contests do, see `same_output`.
 """
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ocijax.judge.cases import TestCase
 from ocijax.sandbox.encoding import Digest, digest
-
-if TYPE_CHECKING:
-    from ocijax.judge.task import TestCase  # which needs to know the oracles
 
 _RELATIVE = 1e-7
 _FLOATS_ATOL = 1e-6
@@ -33,7 +32,7 @@ def tolerances(atol: float, expected: Iterable[Any]) -> list[float]:
 
 
 def is_right(
-    case: "TestCase", actual: Any, oracle: str = "equal", atol: float = 0.0, plain: bool = True
+    case: TestCase, actual: Any, oracle: str = "equal", atol: float = 0.0, plain: bool = True
 ) -> bool:
     """Whether ``actual`` is what the oracle accepts for this case.
 
@@ -59,6 +58,40 @@ def is_right(
         return False
 
 
+def same_output(expected: str, actual: str, atol: float = 0.0) -> bool:
+    """Whether a program printed what was expected.
+
+    Lines are compared one by one, without white space at their ends; blank ones at the end do not
+    count. Where ``atol`` is not 0, lines that differ may still agree word by word: in numbers that
+    differ by no more than ``atol`` and a relative 1e-7.
+    """
+    one, other = (_lines(text) for text in (expected, actual))
+    if len(one) != len(other):
+        return False
+    return all(
+        a == b or (atol > 0 and _same_words(a, b, atol)) for a, b in zip(one, other, strict=True)
+    )
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.rstrip().split("\n")]
+
+
+def _same_words(expected: str, actual: str, atol: float) -> bool:
+    one, other = expected.split(), actual.split()
+    return len(one) == len(other) and all(
+        a == b or _same_number(a, b, atol) for a, b in zip(one, other, strict=True)
+    )
+
+
+def _same_number(expected: str, actual: str, atol: float) -> bool:
+    try:
+        one, other = float(expected), float(actual)
+    except ValueError:
+        return False
+    return abs(one - other) <= atol + _RELATIVE * abs(one)
+
+
 def _close(actual: Any, expected: Any, atol: float) -> bool:
     """Same type and length, and ``numpy.allclose`` with a relative tolerance of 1e-7."""
     if atol == 0 or type(actual) is not type(expected):
@@ -77,6 +110,11 @@ def _is_floats(value: Any) -> bool:
 
 def _equal(arguments, actual, expected, atol) -> bool:
     return actual == expected
+
+
+def _equal_list(arguments, actual, expected, atol) -> bool:
+    """LiveCodeBench: a tuple counts as a list."""
+    return (list(actual) if isinstance(actual, tuple) else actual) == expected
 
 
 def _anything(arguments, actual, expected, atol) -> bool:
@@ -132,6 +170,7 @@ Oracle = Callable[[Sequence[Any], Any, Any, float], bool]
 
 ORACLES: dict[str, Oracle] = {
     "equal": _equal,
+    "equal_list": _equal_list,
     "anything": _anything,
     "same_set": _same_set,
     "not_none": _not_none,

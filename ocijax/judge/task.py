@@ -1,40 +1,64 @@
 """A programming task: what is asked, the tests that may be shown and the tests that score.
 
-On disk tasks are JSON lines, each with ``task_id``, ``instruction``, ``entry_point`` and
-``suites``: ``{"base": {"tests": [{"arguments": [...], "expected": ..., "message": "..."}]}}``, of
-which ``message`` may be absent; a suite ``plus`` may stand beside ``base``, with ``atol`` and
-``oracle`` where the comparison is another than that of `ocijax.judge.compare.equal`.
-``public_tests`` (a list of such tests), ``prompt`` and ``metadata`` may be absent. Values are
-written as `ocijax.judge.values` says.
+On disk tasks are JSON lines, one task each::
+
+    {"task_id": "sum/0", "instruction": "Write add(a, b).", "entry_point": "add",
+     "public_tests": [{"arguments": [1, 2], "expected": 3, "message": "adds"}],
+     "suites": {"base": {"tests": [{"arguments": [2, 2], "expected": 4}]}}}
+
+``task_id``, ``instruction`` and ``suites`` with ``base`` must be there. A suite ``plus`` may stand
+beside ``base``; a suite may have ``atol``, ``oracle`` and ``seconds``, see `Suite`. Tests of
+``public_tests`` may be shown to a model, others never are. ``prompt``, ``language`` (``python`` by
+default), ``preamble`` and ``metadata`` may be absent, see `Task`. Unknown fields are refused.
+
+A test has one of three forms; ``message``, which may be absent, is what a failure says in words:
+
+- a call, ``{"arguments": [...], "expected": ..., "message": "..."}``: the program, in Python, is
+  loaded, its ``entry_point`` called (``f``, or ``Name().method`` of a new instance) and the value
+  compared outside of its process. Values are written as `ocijax.judge.values` says. An input may
+  take 1 s.
+- a run, ``{"stdin": "...", "stdout": "...", "message": "..."}``: the whole program, of any language
+  of the sandbox, reads the one and must print the other. Compared are lines, without what is blank
+  at their ends and at the end of all; where the suite has an ``atol``, also words as numbers, see
+  `ocijax.judge.compare.same_output`. The exit status must be 0. A run may take 6 s, as in
+  LiveCodeBench; compiling does not count.
+- code, ``{"code": "...", "files": {"path": "content"}, "message": "..."}``: in Python, tests that
+  run around the program in its own process (`ocijax.sandbox.Sandbox.test`): ``unittest`` classes, a
+  function ``check(candidate)``, bare ``assert``; all of them may take 10 s. In other languages the
+  code goes on from the program to a whole one, which passes if it compiles and its exit status
+  is 0. The promise is weaker than that of the others: values compare as the program defines it, and
+  in other languages a program that ends itself with status 0 before its tests passes. Prefer the
+  others where they will do.
+
+Times are on a CPU; where the suite gives the ``seconds`` of a reference, a test may take four times
+as long if that is more. The judge is `ocijax.judge.checker`.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ocijax.errors import InputError
 from ocijax.json_lines import read_rows, write_rows
+from ocijax.judge import fields as rows
+from ocijax.judge.cases import CodeTest, StdinTest, Test, TestCase, test_to_row, tests_from_rows
 from ocijax.judge.compare import ORACLES
-from ocijax.judge.values import from_json, to_json
+from ocijax.judge.values import to_json
+from ocijax.sandbox.languages import LANGUAGES, PYTHON
 
-
-@dataclass(frozen=True)
-class TestCase:
-    """One call of the entry point and what it must give.
-
-    Attributes:
-      arguments: positional arguments, plain data.
-      expected: plain data.
-      message: what a failing assertion says in words, as good tests do; may be empty.
-    """
-
-    __test__ = False  # not a pytest class
-
-    arguments: tuple[Any, ...]
-    expected: Any
-    message: str = ""
+__all__ = [
+    "CodeTest",
+    "StdinTest",
+    "Suite",
+    "Task",
+    "Test",
+    "TestCase",
+    "read_tasks",
+    "task_from_row",
+    "task_to_row",
+    "write_tasks",
+]
 
 
 @dataclass(frozen=True)
@@ -42,13 +66,14 @@ class Suite:
     """Tests that score, judged by one oracle.
 
     Attributes:
-      cases: calls and expected values.
-      atol: absolute tolerance of float comparison; 0 compares exactly unless floats are expected.
-      oracle: name of the comparison, ``equal`` or one of EvalPlus's special ones.
+      cases: tests, of any form.
+      atol: absolute tolerance of float comparison; 0 compares exactly unless floats are expected
+        of a call.
+      oracle: name of the comparison of calls: ``equal``, or another of `ocijax.judge.compare`.
       seconds: reference time of each case, from the canonical solution; empty: unknown.
     """
 
-    cases: tuple[TestCase, ...]
+    cases: tuple[Test, ...]
     atol: float = 0.0
     oracle: str = "equal"
     seconds: tuple[float, ...] = ()
@@ -61,44 +86,42 @@ class Task:
     Attributes:
       task_id: unique in its benchmark.
       instruction: the first user turn.
-      entry_point: function to define.
+      entry_point: function to define, or ``Name().method``; may be empty where no test calls it.
       prompt: code that a bare completion goes on from; empty where answers stand alone.
       public_tests: may be shown as feedback; never part of ``suites``' inputs by intent.
       suites: scoring tests by name: ``base``, and ``plus`` where the benchmark has it.
       metadata: free, JSON-serialisable.
+      language: of the program, one of `ocijax.sandbox.languages`.
+      preamble: source put before every program, as judges do that import for them.
     """
 
     task_id: str
     instruction: str
-    entry_point: str
+    entry_point: str = ""
     prompt: str = ""
-    public_tests: tuple[TestCase, ...] = ()
+    public_tests: tuple[Test, ...] = ()
     suites: dict[str, Suite] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    language: str = PYTHON
+    preamble: str = ""
+
+    @property
+    def definition(self) -> str:
+        """The name that a program must define; empty where that is open."""
+        return self.entry_point.partition("(")[0]
 
 
 def task_to_row(task: Task) -> dict[str, Any]:
     """The task as one JSON row."""
-
-    def cases(tests: Iterable[TestCase]) -> list[dict[str, Any]]:
-        return [
-            {
-                "arguments": [to_json(argument) for argument in test.arguments],
-                "expected": to_json(test.expected),
-                **({"message": test.message} if test.message else {}),
-            }
-            for test in tests
-        ]
-
-    return {
+    row = {
         "task_id": task.task_id,
         "instruction": task.instruction,
         "entry_point": task.entry_point,
         "prompt": task.prompt,
-        "public_tests": cases(task.public_tests),
+        "public_tests": list(map(test_to_row, task.public_tests)),
         "suites": {
             name: {
-                "tests": cases(suite.cases),
+                "tests": list(map(test_to_row, suite.cases)),
                 "atol": suite.atol,
                 "oracle": suite.oracle,
                 "seconds": list(suite.seconds),
@@ -107,11 +130,15 @@ def task_to_row(task: Task) -> dict[str, Any]:
         },
         "metadata": to_json(task.metadata),
     }
+    if task.language != PYTHON:
+        row["language"] = task.language
+    if task.preamble:
+        row["preamble"] = task.preamble
+    return row
 
 
 _TASK = [one.name for one in fields(Task)]
 _SUITE = ["tests", "atol", "oracle", "seconds"]
-_TEST = [one.name for one in fields(TestCase)]
 
 
 def task_from_row(row: Any) -> Task:
@@ -120,95 +147,74 @@ def task_from_row(row: Any) -> Task:
     Raises:
       InputError: the row is malformed; the message says how, not where.
     """
-    _check_object(row, "the row", _TASK)
-    entry_point = _name(row, "entry_point")
-    if not entry_point.isidentifier():
-        raise InputError(f"its entry_point {entry_point!r} is no name of a function")
-    suites = _field(row, "its", "suites", dict)
+    rows.check_object(row, "the row", _TASK)
+    suites = rows.field(row, "its", "suites", dict)
     if "base" not in suites:
         raise InputError("it has no suite base")
     if others := set(suites) - {"base", "plus"}:
         raise InputError(f"it has a suite {min(others)!r}: there are base and plus")
-    return Task(
-        task_id=_name(row, "task_id"),
-        instruction=_name(row, "instruction"),
-        entry_point=entry_point,
-        prompt=_field(row, "its", "prompt", str, ""),
-        public_tests=_cases(_field(row, "its", "public_tests", list, []), "public test"),
+    task = Task(
+        task_id=rows.filled(row, "task_id"),
+        instruction=rows.filled(row, "instruction"),
+        entry_point=rows.field(row, "its", "entry_point", str, ""),
+        prompt=rows.field(row, "its", "prompt", str, ""),
+        public_tests=tests_from_rows(
+            rows.field(row, "its", "public_tests", list, []), "public test"
+        ),
         suites={name: _suite(suite, name) for name, suite in suites.items()},
-        metadata=_plain(_field(row, "its", "metadata", dict, {}), "its metadata"),
+        metadata=rows.plain(rows.field(row, "its", "metadata", dict, {}), "its metadata"),
+        language=rows.field(row, "its", "language", str, PYTHON),
+        preamble=rows.field(row, "its", "preamble", str, ""),
     )
+    _check_language(task)
+    _check_entry_point(task)
+    return task
+
+
+def _check_language(task: Task) -> None:
+    if task.language not in (PYTHON, *LANGUAGES):
+        known = rows.listed((PYTHON, *LANGUAGES))
+        raise InputError(f"its language {task.language!r} is unknown; there are {known}")
+    if task.language != PYTHON and _calls(task):
+        raise InputError(
+            f"it has tests that are calls, but its language is {task.language}: write them with"
+            " stdin and stdout, or as code"
+        )
+
+
+def _check_entry_point(task: Task) -> None:
+    if not task.entry_point:
+        if _calls(task):
+            raise InputError("its entry_point is missing, which its tests call")
+        return
+    name, call, method = task.entry_point.partition("().")
+    if not (name.isidentifier() and (method.isidentifier() or not call)):
+        raise InputError(f"its entry_point {task.entry_point!r} is no name of a function")
+
+
+def _calls(task: Task) -> bool:
+    """Whether some test is a call."""
+    tests = (task.public_tests, *(suite.cases for suite in task.suites.values()))
+    return any(isinstance(test, TestCase) for group in tests for test in group)
 
 
 def _suite(row: Any, name: str) -> Suite:
     place = f"the {name} suite"
-    _check_object(row, place, _SUITE)
-    cases = _cases(_field(row, f"{place}'s", "tests", list), f"{name} test")
+    rows.check_object(row, place, _SUITE)
+    cases = tests_from_rows(rows.field(row, f"{place}'s", "tests", list), f"{name} test")
     if not cases:
         raise InputError(f"{place} has no tests")
-    oracle = _field(row, f"{place}'s", "oracle", str, "equal")
+    oracle = rows.field(row, f"{place}'s", "oracle", str, "equal")
     if oracle not in ORACLES:
-        raise InputError(f"{place} has the unknown oracle {oracle!r}; there are {_list(ORACLES)}")
-    atol = _field(row, f"{place}'s", "atol", (int, float), 0.0)
-    seconds = _field(row, f"{place}'s", "seconds", list, [])
-    if not all(map(_is_quantity, (atol, *seconds))):
+        known = rows.listed(ORACLES)
+        raise InputError(f"{place} has the unknown oracle {oracle!r}; there are {known}")
+    atol = rows.field(row, f"{place}'s", "atol", (int, float), 0.0)
+    seconds = rows.field(row, f"{place}'s", "seconds", list, [])
+    if not all(map(rows.is_quantity, (atol, *seconds))):
         raise InputError(f"{place} has an atol or seconds that are no numbers from 0 on")
     if seconds and len(seconds) != len(cases):
         raise InputError(f"{place} has {len(cases)} tests and {len(seconds)} seconds")
     return Suite(cases, atol, oracle, tuple(seconds))
-
-
-def _cases(rows: list[Any], kind: str) -> tuple[TestCase, ...]:
-    cases = []
-    for index, row in enumerate(rows):
-        place = f"{kind} {index}"
-        _check_object(row, place, _TEST)
-        if "expected" not in row:
-            raise InputError(f"{place} has no expected value")
-        arguments = _plain(_field(row, f"{place}'s", "arguments", list), f"{place}'s arguments")
-        expected = _plain(row["expected"], f"{place}'s expected value")
-        message = _field(row, f"{place}'s", "message", str, "")
-        cases.append(TestCase(tuple(arguments), expected, message))
-    return tuple(cases)
-
-
-def _check_object(row: Any, place: str, known: Sequence[str]) -> None:
-    """Refuses what is no object, or has other fields than those known: they may be misspelt."""
-    if not isinstance(row, dict):
-        raise InputError(f"{place} is not a JSON object")
-    if unknown := [name for name in row if name not in known]:
-        raise InputError(f"{place} has the unknown field {unknown[0]!r}; there are {_list(known)}")
-
-
-def _field(row: dict, owner: str, name: str, kind: type | tuple, default: Any = None) -> Any:
-    value = row.get(name, default)
-    if value is None:
-        raise InputError(f"{owner} {name} is missing")
-    if not isinstance(value, kind):
-        raise InputError(f"{owner} {name} is of the wrong type ({type(value).__name__})")
-    return value
-
-
-def _name(row: dict, name: str) -> str:
-    text = _field(row, "its", name, str)
-    if not text.strip():
-        raise InputError(f"its {name} is empty")
-    return text
-
-
-def _plain(value: Any, place: str) -> Any:
-    try:
-        return from_json(value)
-    except ValueError as error:
-        raise InputError(f"{place}: {error}") from error
-
-
-def _is_quantity(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)
 
 
 def read_tasks(path: str | Path) -> list[Task]:

@@ -29,6 +29,7 @@ class Wording:
         of the program, as if it had been a string given to ``exec``.
       wrong: for an output that is not the expected one.
       wrong_message: where the test has no message of its own.
+      wrong_stdout: for a whole program that printed something else than it must.
       failed: for a call that gave no output.
       missing: where the program lacks the function; empty: the exception itself.
       no_code: where a reply has no program.
@@ -46,6 +47,7 @@ class Wording:
     traceback: Literal["whole", "frames"]
     wrong: str
     wrong_message: str
+    wrong_stdout: str
     failed: str
     missing: str
     no_code: str
@@ -154,7 +156,7 @@ def _parse(name: str, digest: str, parsed: Mapping[str, Any]) -> Prompts:
         "feedback.wrong": ("message", "call", "input", "expected", "actual"),
         "feedback.failed": ("message", "call", "input", "expected", "trouble"),
         "feedback.missing": ("entry_point",),
-        "feedback.no_code": ("entry_point",),
+        "feedback.no_code": ("entry_point", "language"),
         "adviser.human": ("problem", "program", "feedback"),
         "adviser.human_oracle": ("problem", "program", "feedback", "solution"),
     }

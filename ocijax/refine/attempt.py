@@ -49,9 +49,11 @@ async def try_public_tests(
     sandbox: Sandbox, task: Task, completion: Completion, *, wording: Wording = OURS
 ) -> Attempt:
     """Runs the program of an answer on the tests that may be shown."""
-    program = extract_code(completion.text, task.entry_point)
+    program = extract_code(completion.text, task.definition, task.language)
     if program is None:
-        return _attempt(completion, None, no_code_feedback(task.entry_point, wording))
+        return _attempt(
+            completion, None, no_code_feedback(task.language, task.entry_point, wording)
+        )
     result = await run_public(sandbox, task, program)
     feedback = "" if result.passed else public_feedback(task, result, wording)
     return _attempt(completion, program, feedback)
@@ -77,9 +79,11 @@ async def try_scoring_tests(
       wording: of the feedback, each part of which is cut by itself.
       tests: ``base``, or ``plus`` for both suites.
     """
-    program = extract_code(completion.text, task.entry_point)
+    program = extract_code(completion.text, task.definition, task.language)
     if program is None:
-        return _attempt(completion, None, no_code_feedback(task.entry_point, wording))
+        return _attempt(
+            completion, None, no_code_feedback(task.language, task.entry_point, wording)
+        )
     told: list[str] = []
     verdict: SuiteVerdict | None = None
     for name in ("base", "plus") if tests == "plus" else ("base",):

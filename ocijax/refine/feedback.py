@@ -7,9 +7,10 @@ test's own message before its values: who stops early has read the best part.
 import re
 
 from ocijax.judge.checker import PublicResult
-from ocijax.judge.task import Task, TestCase
+from ocijax.judge.task import CodeTest, StdinTest, Task, Test, TestCase
 from ocijax.prompts.prompts import Wording, turns
 from ocijax.sandbox.encoding import Digest, Opaque
+from ocijax.sandbox.languages import PYTHON, title
 from ocijax.sandbox.result import ExecutionResult, Outcome
 
 OURS = turns().wording
@@ -21,9 +22,10 @@ _SYNTAX = re.compile("(Syntax|Indentation|Tab)Error")
 _FRAME = '  File "<program>"'
 
 
-def no_code_feedback(entry_point: str = "", wording: Wording = OURS) -> str:
+def no_code_feedback(language: str = PYTHON, entry_point: str = "", wording: Wording = OURS) -> str:
     """For a reply in which there is no program."""
-    return wording.label + wording.no_code.format(entry_point=entry_point)
+    text = wording.no_code.format(entry_point=entry_point, language=title(language))
+    return wording.label + text
 
 
 def public_feedback(task: Task, result: PublicResult, wording: Wording = OURS) -> str:
@@ -41,18 +43,35 @@ def load_feedback(outcome: Outcome, entry_point: str = "", wording: Wording = OU
 
 
 def failure_feedback(
-    entry_point: str, test: TestCase, outcome: Outcome, wording: Wording = OURS
+    entry_point: str, test: Test, outcome: Outcome, wording: Wording = OURS
 ) -> str:
     """For a test that failed.
 
     Args:
       entry_point: the function that was called.
-      test: the call and what it must give.
-      outcome: what it gave.
+      test: what was done and what must come of it.
+      outcome: what it gave; see `ocijax.judge.runs.Ran` where the test is no call.
       wording: the texts.
     """
-    right_kind = outcome.status == "ok"
     message = _cut(test.message, wording.longest // 6, wording)
+    match test:
+        case TestCase():
+            text = _call_text(entry_point, test, outcome, message, wording)
+        case StdinTest():
+            text = "\n".join(_run_lines(test, outcome, message, wording))
+        case CodeTest():
+            trouble = (
+                [_trouble(outcome, wording), message] if message else [_trouble(outcome, wording)]
+            )
+            code = _cut(test.code.strip(), wording.longest // 3, wording)
+            text = "\n".join([*trouble, "Test:", code])
+    return _labelled(text, wording)
+
+
+def _call_text(
+    entry_point: str, test: TestCase, outcome: Outcome, message: str, wording: Wording
+) -> str:
+    right_kind = outcome.status == "ok"
     arguments = _shown(wording, *test.arguments)
     values = {
         "message": message or (wording.wrong_message if right_kind else ""),
@@ -65,7 +84,23 @@ def failure_feedback(
     lines = (wording.wrong if right_kind else wording.failed).split("\n")
     # A line for the message alone is left out where there is none.
     kept = [line for line in lines if line != "{message}" or values["message"]]
-    return _labelled("\n".join(kept).format(**values), wording)
+    return "\n".join(kept).format(**values)
+
+
+def _run_lines(test: StdinTest, outcome: Outcome, message: str, wording: Wording) -> list[str]:
+    def stream(text: str) -> str:
+        return _cut(text.rstrip(), wording.longest // 6, wording) or "(nothing)"
+
+    wrong = outcome.status == "ok"
+    lines = [wording.wrong_stdout if wrong else _trouble(outcome, wording)]
+    if message:
+        lines.append(message)
+    lines += ["Input:", stream(test.stdin), "Expected output:", stream(test.stdout)]
+    if wrong or str(outcome.value or "").strip():
+        lines += ["Actual output:", stream(str(outcome.value or ""))]
+    if wrong and outcome.error:
+        lines += ["Standard error:", stream(outcome.error)]
+    return lines
 
 
 def run_feedback(result: ExecutionResult, wording: Wording = OURS) -> str:

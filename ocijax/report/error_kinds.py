@@ -43,6 +43,7 @@ def _beginnings(wording: Wording) -> dict[str, str]:
         wording.output: "crash",
         wording.killed: "crash",
         wording.missing: "name",
+        wording.wrong_stdout: "wrong output",
         wording.wrong: "wrong output",  # an AssertionError of a program's own follows a traceback
         wording.unknown: "exception",
     }

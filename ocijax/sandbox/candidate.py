@@ -44,15 +44,16 @@ def call(channel: int, program: str, function: str, inputs: list[bytes], value_b
 
     What a frame holds says `answer`.
     """
+    name, _, method = function.partition("().")
     try:
         loaded = module("program")
         exec(compiled(program, FILE), loaded.__dict__)
-        entry = getattr(loaded, function)
+        entry = getattr(loaded, name)
         if not callable(entry):
-            raise TypeError(f"{function} is a {type(entry).__name__}, not a function")
+            raise TypeError(f"{name} is a {type(entry).__name__}, not a function")
     except AttributeError as error:
         if error.__traceback__.tb_next is None:
-            send(channel, ERROR, f"NameError: the program does not define {function}")
+            send(channel, ERROR, f"NameError: the program does not define {name}")
         else:
             send(channel, _kind(error), describe(error))
         return
@@ -63,7 +64,8 @@ def call(channel: int, program: str, function: str, inputs: list[bytes], value_b
     for data in inputs:
         try:
             limit = value_bytes if sent < ANSWER_BYTES else LATE_BYTES
-            value = entry(*decode(data))
+            called = getattr(entry(), method) if method else entry
+            value = called(*decode(data))
             answer = (VALUE if type(value) in PLAIN_TYPES else LIKE, encode(value, limit))
         except BaseException as error:
             answer = (_kind(error), describe(error))

@@ -252,6 +252,11 @@ def find(name: str) -> Toolchain:
     return Toolchain(language, tools, visible)
 
 
+def title(name: str) -> str:
+    """Returns how the language ``name`` is written in a text."""
+    return "JavaScript" if name == "javascript" else name.capitalize()
+
+
 def available() -> tuple[str, ...]:
     """Returns the names of the languages that `Sandbox.run` takes on this host."""
     found = [PYTHON]

@@ -8,6 +8,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -98,6 +99,9 @@ class Sandbox:
         stdin: str = "",
         files: dict[str, str | bytes] | None = None,
         language: str = PYTHON,
+        wall_seconds: float | None = None,
+        cpu_seconds: float = math.inf,
+        output_bytes: int | None = None,
     ) -> ExecutionResult:
         """Runs ``program`` as a script, to its end or its limits.
 
@@ -110,25 +114,36 @@ class Sandbox:
           stdin: what it can read.
           files: contents by relative path, there when it starts.
           language: one of `ocijax.sandbox.languages.available`.
+          wall_seconds: limit of this run; ``limits.wall_seconds`` where None.
+          cpu_seconds: likewise, of the time on a CPU, never above ``limits.cpu_seconds``; of other
+            languages than Python, of each of its processes and in whole seconds.
+          output_bytes: kept of its output; ``limits.output_bytes`` where None.
 
         Raises:
           SandboxError: the host cannot isolate it.
           InputError: a file's path leads out of the working directory or is that of the program,
             or the language's tools are not on this host.
         """
+        limits = replace(
+            self.limits,
+            wall_seconds=self.limits.wall_seconds if wall_seconds is None else wall_seconds,
+            cpu_seconds=min(self.limits.cpu_seconds, cpu_seconds),
+            output_bytes=self.limits.output_bytes if output_bytes is None else output_bytes,
+        )
         if language == PYTHON:
             pool = self._pool()
             job = self._job("run", files, program=program)
-            script = _Script(self.limits)
+            script = _Script(limits)
         else:
             toolchain = find(language)
             pool = self._pool(toolchain)
-            job = self._command_job(toolchain, program, files or {})
-            script = _Script(self.limits, toolchain.language)
+            job = self._command_job(toolchain, program, files or {}, limits)
+            script = _Script(limits, toolchain.language)
         ending = await self._execute(
             pool,
             job,
             stdin=stdin.encode("utf-8", "surrogatepass"),
+            output_bytes=limits.output_bytes,
             allowed=script.allowed,
             receive=script.receive,
         )
@@ -163,7 +178,7 @@ class Sandbox:
 
         Args:
           program: Python source.
-          function: name that it defines.
+          function: name that it defines; or ``Name().method``, of a new instance for each call.
           inputs: positional arguments, plain data.
           wall_seconds: limit of each input, or one for each; ``limits.wall_seconds`` where None.
           cpu_seconds: likewise, of the time that the process spends on a CPU: unlike the other it
@@ -202,6 +217,8 @@ class Sandbox:
         tests: str,
         entry_point: str | None = None,
         files: dict[str, str | bytes] | None = None,
+        wall_seconds: float | None = None,
+        cpu_seconds: float = math.inf,
     ) -> TestResult:
         """Runs ``tests``, which are Python themselves, around ``program`` in its own process.
 
@@ -222,6 +239,8 @@ class Sandbox:
           tests: Python source.
           entry_point: name of the function under test.
           files: contents by relative path, there when it starts.
+          wall_seconds: limit of loading and all tests; ``limits.wall_seconds`` where None.
+          cpu_seconds: likewise, of the time that the process spends on a CPU.
 
         Raises:
           SandboxError: the host cannot isolate it.
@@ -232,10 +251,12 @@ class Sandbox:
             "test", files, program=program, tests=tests, entry_point=entry_point, token=token
         )
         verdict = _Verdict(token)
+        if wall_seconds is None:
+            wall_seconds = self.limits.wall_seconds
         ending = await self._execute(
             self._pool(),
             job,
-            allowed=Time(self.limits.wall_seconds),
+            allowed=Time(wall_seconds, cpu_seconds),
             frame_bytes=_VERDICT_BYTES,
             receive=verdict.receive,
         )
@@ -257,14 +278,14 @@ class Sandbox:
         }
 
     def _command_job(
-        self, toolchain: Toolchain, program: str, files: dict[str, str | bytes]
+        self, toolchain: Toolchain, program: str, files: dict[str, str | bytes], limits: Limits
     ) -> dict[str, Any]:
         source = toolchain.source(program)
         if source in map(_inside, files):
             raise InputError(f"file {source!r}: the program itself is called so: rename the file")
         job = self._job("", files=files | {source: program.encode("utf-8", "surrogatepass")})
         return job | {
-            "command": toolchain.command(program, self.limits),
+            "command": toolchain.command(program, limits),
             "scratch_bytes": job["scratch_bytes"] + toolchain.language.build_bytes,
         }
 
@@ -305,9 +326,9 @@ class Sandbox:
     def _execute_in_thread(
         self, pool: Pool, job: dict[str, Any], arguments: dict[str, Any], cancelled: int
     ) -> Ending:
-        arguments = {"stdin": b"", "frame_bytes": 0} | arguments
-        output_bytes = self.limits.output_bytes
-        return execute(pool, job, output_bytes=output_bytes, cancelled=cancelled, **arguments)
+        kept = self.limits.output_bytes
+        arguments = {"stdin": b"", "frame_bytes": 0, "output_bytes": kept} | arguments
+        return execute(pool, job, cancelled=cancelled, **arguments)
 
     @contextlib.contextmanager
     def _session(self, receive: Callable[[bytes, Time], None]) -> Iterator[Run]:
@@ -333,9 +354,9 @@ class _Script:
 
     def __init__(self, limits: Limits, language: Language | None = None):
         self.stage: Stage = "compile" if language and language.compile else "run"
-        self.allowed = Time(
-            limits.compile_seconds if self.stage == "compile" else limits.wall_seconds
-        )
+        self.allowed = Time(limits.wall_seconds, limits.cpu_seconds)
+        if self.stage == "compile":
+            self.allowed = Time(limits.compile_seconds)
         self.compile_seconds = 0.0
         self._left = limits.wall_seconds
         self._exhausted = language.exhausted if language else ()

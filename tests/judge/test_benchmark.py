@@ -7,7 +7,7 @@ import pytest
 
 from ocijax.errors import InputError
 from ocijax.judge.benchmark import load_benchmark
-from ocijax.judge.task import Suite, Task, TestCase, write_tasks
+from ocijax.judge.task import StdinTest, Suite, Task, TestCase, write_tasks
 
 SUITE = Suite((TestCase((1,), 2),))
 SHOWN = (TestCase((0,), 1),)
@@ -142,3 +142,20 @@ def test_only_chosen_canonical_solutions_run(load, evalplus_file):
     assert names(load("humaneval", ["HumanEval/1"])) == ["HumanEval/1"]
     with pytest.raises(InputError, match="HumanEval/2: its canonical solution fails"):
         load("humaneval")
+
+
+def test_a_language_without_tools_is_refused_before_anything_is_asked(load, tmp_path, monkeypatch):
+    def find(name):
+        raise InputError(f"language {name}: no tool on this host: install it")
+
+    monkeypatch.setattr("ocijax.judge.benchmark.find", find)
+    suites = {"base": Suite((StdinTest("1", "2"),))}
+    tasks = [
+        Task(str(number), "Add.", suites=suites, language=name)
+        for number, name in enumerate(["python", "rust", "rust"])
+    ]
+    path = tmp_path / "mixed.jsonl"
+    write_tasks(path, tasks)
+    assert names(load(path, 1)) == ["0"]
+    with pytest.raises(InputError, match=r"mixed\.jsonl: task '1': language rust: no tool"):
+        load(path)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ocijax.judge.compare import EVALPLUS_ORACLES, ORACLES, is_right, tolerances
+from ocijax.judge.compare import EVALPLUS_ORACLES, ORACLES, is_right, same_output, tolerances
 from ocijax.judge.task import TestCase
 from ocijax.sandbox import Opaque, digest
 
@@ -122,4 +122,34 @@ def test_digits_may_be_compared_place_by_place():
 
 def test_every_special_case_of_evalplus_has_an_oracle():
     named = {oracle for tasks in EVALPLUS_ORACLES.values() for oracle in tasks.values()}
-    assert named | {"equal"} == set(ORACLES)
+    assert named | {"equal", "equal_list"} == set(ORACLES)
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "atol", "right"),
+    [
+        ("1 2\n3\n", "1 2\n3", 0, True),
+        ("1 2\n3\n", "1 2  \n3\t\n\n \n", 0, True),
+        ("1 2\r\n3\r\n", "1 2\n3\n", 0, True),
+        ("1 2\n3\n", "1  2\n3\n", 0, False),
+        ("1 2\n3\n", " 1 2\n3\n", 0, False),
+        ("1\n2\n", "1 2\n", 0, False),
+        ("1\n\n2\n", "1\n2\n", 0, False),
+        ("", "\n", 0, True),
+        ("0.5\n", "0.50\n", 0, False),
+        ("0.5 x\n", "0.5004 x\n", 1e-3, True),
+        ("0.5 x\n", "0.502 x\n", 1e-3, False),
+        ("0.5 x\n", "0.5 y\n", 1e-3, False),
+        ("0.5 1\n", "0.5\n1\n", 1e-3, False),
+        ("0.5\n", "nan\n", 1e-3, False),
+    ],
+)
+def test_what_a_program_printed_is_compared_line_by_line(expected, actual, atol, right):
+    assert same_output(expected, actual, atol) is right
+
+
+def test_a_tuple_may_count_as_a_list():
+    case = TestCase((), [1, 2])
+    assert is_right(case, (1, 2), "equal_list")
+    assert not is_right(case, (1, 3), "equal_list")
+    assert not is_right(case, (1, 2))

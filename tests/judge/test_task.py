@@ -4,7 +4,16 @@ import re
 import pytest
 
 from ocijax.errors import InputError
-from ocijax.judge.task import Suite, Task, TestCase, read_tasks, task_to_row, write_tasks
+from ocijax.judge.task import (
+    CodeTest,
+    StdinTest,
+    Suite,
+    Task,
+    TestCase,
+    read_tasks,
+    task_to_row,
+    write_tasks,
+)
 
 TEST = {"arguments": [[3, 1]], "expected": [1, 3]}
 ROW = {
@@ -21,6 +30,13 @@ def changed(**fields):
 
 def with_suite(**fields):
     return changed(suites={"base": {"tests": [TEST], **fields}})
+
+
+def of_program(test, **fields):
+    """A row without entry point whose base suite has one test."""
+    row = changed(suites={"base": {"tests": [test]}}, **fields)
+    del row["entry_point"]
+    return row
 
 
 def with_test(**fields):
@@ -68,6 +84,22 @@ def test_reads_what_it_wrote(tmp_path):
     assert repr(read.suites["base"].cases[0]) == repr(cases[0])
 
 
+def test_tests_have_three_forms(write):
+    stdin = {"stdin": "3 1\n", "stdout": "1 3\n", "message": "sorts"}
+    code = {"code": "assert True", "files": {"a.txt": "x"}}
+    row = of_program(stdin, language="go", public_tests=[code], preamble="import math")
+    [task] = read_tasks(write(row))
+    assert task.suites["base"].cases == (StdinTest("3 1\n", "1 3\n", "sorts"),)
+    assert task.public_tests == (CodeTest("assert True", files={"a.txt": "x"}),)
+    assert (task.entry_point, task.language, task.preamble) == ("", "go", "import math")
+    assert read_tasks(write(task_to_row(task))) == [task]
+
+
+def test_the_name_to_define_is_that_of_the_class_where_a_method_is_called(write):
+    [task] = read_tasks(write(changed(entry_point="Solution().arrange")))
+    assert (task.entry_point, task.definition) == ("Solution().arrange", "Solution")
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
@@ -104,6 +136,18 @@ def test_reads_what_it_wrote(tmp_path):
         (with_suite(seconds=[1, 2]), "the base suite has 1 tests and 2 seconds"),
         (with_suite(tolerance=1), "the base suite has the unknown field 'tolerance'"),
         (changed(task_id="first"), "a second task 'first'"),
+        (of_program(TEST), "its entry_point is missing, which its tests call"),
+        (changed(entry_point="S().a b"), "its entry_point 'S().a b' is no name of a function"),
+        (changed(language="perl"), "its language 'perl' is unknown; there are python, bash"),
+        (changed(language=1), "its language is of the wrong type (int)"),
+        (changed(language="go"), "it has tests that are calls, but its language is go: write"),
+        (changed(preamble=1), "its preamble is of the wrong type (int)"),
+        (of_program({"stdin": "1"}), "base test 0's stdout is missing"),
+        (of_program({"stdin": 1, "stdout": "1"}), "base test 0's stdin is of the wrong type (int)"),
+        (of_program({"stdin": "1", "expected": 1}), "base test 0 has the unknown field 'expected'"),
+        (of_program({"code": 1}), "base test 0's code is of the wrong type (int)"),
+        (of_program({"code": "", "files": []}), "base test 0's files is of the wrong type (list)"),
+        (of_program({"code": "", "files": {"a": 1}}), "base test 0's files have a content that is"),
     ],
 )
 def test_a_malformed_row_is_named_by_file_and_line(write, row, problem):

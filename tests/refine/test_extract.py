@@ -98,3 +98,44 @@ def test_any_reply_gives_code_or_none(reply, entry_point):
 def test_a_long_reply_takes_linear_work(piece):
     reply = "```" + piece * 1_000_000 + "`"
     assert len(extract_code(reply, "f") or "") <= len(reply) + 1
+
+
+@pytest.mark.parametrize(
+    ("language", "marks"),
+    [
+        ("bash", ["bash", "sh", "shell"]),
+        ("c++", ["c++", "cpp", "C++"]),
+        ("go", ["go", "golang"]),
+        ("java", ["java"]),
+        ("javascript", ["js", "javascript"]),
+        ("rust", ["rust", "rs"]),
+    ],
+)
+def test_blocks_of_the_wanted_language_count(language, marks):
+    for mark in [*marks, ""]:
+        block = fenced("wanted\n", mark)
+        reply = f"{fenced(PROGRAM)}\n{block}" if mark else block
+        assert extract_code(reply, "", language) == "wanted\n"
+    assert extract_code(fenced(PROGRAM), "", language) is None
+    assert extract_code(PROGRAM, "", language) is None
+
+
+@pytest.mark.parametrize(
+    ("language", "definition", "use"),
+    [
+        ("bash", "add() {\n  echo $(($1 + $2))\n}", "add 1 2"),
+        ("bash", "function add() {\n  echo\n}", "x=$(add 1 2)"),
+        ("c++", "vector<int> add(int a, int b) {", "int main() { cout << add(1, 2); }"),
+        ("go", "func add(a, b int) int {", "fmt.Println(add(1, 2))"),
+        ("java", "class add {", "return new add(1);"),
+        ("java", "  public static int add(int a, int b) {", "int x = add(1, 2);"),
+        ("javascript", "const add = (a, b) => a + b", "console.log(add(1, 2))"),
+        ("javascript", "async function add(a, b) {", "add(1, 2)"),
+        ("rust", "pub fn add<T>(a: T, b: T) -> T {", "let x = add(1, 2);"),
+    ],
+)
+def test_of_several_blocks_the_one_that_defines_is_found(language, definition, use):
+    reply = (
+        f"{fenced(definition + chr(10), language)}\nUse it so:\n{fenced(use + chr(10), language)}"
+    )
+    assert extract_code(reply, "add", language) == definition + "\n"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocijax.judge.checker import run_public
-from ocijax.judge.task import Task, TestCase
+from ocijax.judge.task import CodeTest, StdinTest, Task, TestCase
 from ocijax.refine.feedback import (
     OURS,
     failure_feedback,
@@ -148,6 +148,54 @@ def test_a_reply_without_code():
     )
 
 
+def test_a_reply_without_code_in_another_language():
+    assert no_code_feedback("c++").endswith("Give the whole program in one C++ code block.")
+    assert no_code_feedback("javascript").endswith("in one JavaScript code block.")
+
+
+RUN = StdinTest("1 2\n", "3\n", "adds")
+
+
+def test_a_wrong_output_of_a_program_stands_beside_the_right_one():
+    assert failure_feedback("", RUN, Outcome("ok", "4\n")) == (
+        "Execution result:\n"
+        "The program printed a wrong output.\n"
+        "adds\n"
+        "Input:\n1 2\nExpected output:\n3\nActual output:\n4"
+    )
+
+
+def test_a_program_that_prints_nothing_and_warns():
+    assert failure_feedback("", StdinTest("", "3"), Outcome("ok", "", "careful")) == (
+        "Execution result:\n"
+        "The program printed a wrong output.\n"
+        "Input:\n(nothing)\nExpected output:\n3\nActual output:\n(nothing)\n"
+        "Standard error:\ncareful"
+    )
+
+
+def test_a_program_that_fails_says_why_and_what_it_printed_before():
+    assert failure_feedback("", RUN, Outcome("error", "4\n", "ValueError: 4")) == (
+        "Execution result:\n"
+        "ValueError: 4\n"
+        "adds\n"
+        "Input:\n1 2\nExpected output:\n3\nActual output:\n4"
+    )
+    assert failure_feedback("", RUN, Outcome("timeout", "")) == (
+        "Execution result:\n"
+        "TimeoutError: the program took too long and was stopped.\n"
+        "adds\n"
+        "Input:\n1 2\nExpected output:\n3"
+    )
+
+
+def test_code_that_fails_is_shown_with_what_it_says():
+    test = CodeTest("assert add(1, 2) == 3\n", "adds")
+    assert failure_feedback("add", test, Outcome("error", None, "AssertionError")) == (
+        "Execution result:\nAssertionError\nadds\nTest:\nassert add(1, 2) == 3"
+    )
+
+
 def test_a_script_that_prints():
     assert ended("ok", "1\n2\n") == "Execution result:\n1\n2"
 
@@ -219,6 +267,8 @@ def test_feedback_is_never_empty_nor_long_nor_unreadable(
     outcome = Outcome(status, value, error)
     for feedback in (
         failure_feedback("f", TestCase(tuple(arguments), expected, message), outcome),
+        failure_feedback("f", StdinTest(error, message, message), Outcome(status, error, message)),
+        failure_feedback("f", CodeTest(error, message), outcome),
         load_feedback(outcome),
         run_feedback(ExecutionResult(status, message, error, 1, None, 0.0, "limits")),
     ):

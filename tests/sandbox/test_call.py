@@ -1,6 +1,7 @@
 """Functions called on inputs."""
 
 import asyncio
+import textwrap
 
 import pytest
 
@@ -239,3 +240,27 @@ def test_long_lines_of_the_program_do_not_swell_the_traceback(runner):
     (outcome,) = runner.call(program, [()]).outcomes
     assert outcome.error.endswith("ZeroDivisionError: division by zero")
     assert len(outcome.error) < 13_000
+
+
+def test_a_method_is_called_on_a_new_instance_each_time(runner):
+    program = """
+        class f:
+            def __init__(self): self.calls = 0
+            def double(self, x):
+                self.calls += 1
+                return [x + x, self.calls]
+    """
+    result = asyncio.run(runner.sandbox.call(textwrap.dedent(program), "f().double", [(1,), (2,)]))
+    assert [outcome.value for outcome in result.outcomes] == [[2, 1], [4, 1]]
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("def g(x): return x", "NameError: the program does not define f"),
+        ("class f: pass", "AttributeError: 'f' object has no attribute 'double'"),
+    ],
+)
+def test_a_missing_class_or_method_is_named(runner, program, error):
+    result = asyncio.run(runner.sandbox.call(program, "f().double", [(1,)]))
+    assert error in (result.load, *result.outcomes)[-1].error

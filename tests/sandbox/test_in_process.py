@@ -361,3 +361,10 @@ def test_many_long_failures_are_cut(runner):
     failures = runner.test(RIGHT, tests).failures
     assert 0 < len(failures) <= 100
     assert all(len(failure) < 20_000 for failure in failures)
+
+
+def test_tests_may_have_limits_of_their_own(runner):
+    program = "def add(a, b):\n    while True: pass"
+    assert runner.test(program, ASSERTS, wall_seconds=0.5).status == "timeout"
+    result = runner.test(program, ASSERTS, wall_seconds=30.0, cpu_seconds=0.5)
+    assert (result.status, result.wall_seconds < 20.0) == ("timeout", True)

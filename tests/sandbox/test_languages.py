@@ -240,3 +240,11 @@ def test_a_program_sees_its_own_processes_only(confined):
     assert "/proc/1" in seen
     assert len(seen) < 12
     assert not {"kcore", "sys", "meminfo"} & set(seen)
+
+
+def test_a_run_may_use_less_time_on_a_cpu_than_others(runner):
+    needs("bash")
+    result = runner.another(limits=SMALL).run(
+        "while :; do :; done", language="bash", cpu_seconds=1.0
+    )
+    assert result.status == "timeout"

@@ -191,3 +191,16 @@ def test_what_it_used_is_counted_where_it_is_stopped(runner):
     assert result.status == "timeout"
     assert result.cpu_seconds > 0.3
     assert result.peak_bytes > 150 << 20
+
+
+def test_a_run_may_have_limits_of_its_own(runner):
+    assert runner.run("import time; time.sleep(60)", wall_seconds=0.5).status == "timeout"
+    result = runner.run("while True: pass", wall_seconds=30.0, cpu_seconds=0.5)
+    assert (result.status, result.wall_seconds < 20.0) == ("timeout", True)
+
+
+def test_a_run_may_keep_more_of_its_output(runner):
+    size = 2 * runner.sandbox.limits.output_bytes
+    program = f"print('x' * {size}, end='')"
+    assert len(runner.run(program, output_bytes=2 * size).stdout) == size
+    assert "bytes left out" in runner.run(program).stdout
