@@ -44,12 +44,7 @@ class RowLog:
         self._file.seek(0)
         whole, newline, _ = self._file.read().rpartition(b"\n")
         self._file.truncate(len(whole) + len(newline))
-        self.rows: list[Row] = []
-        for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
-            try:
-                self.rows.append(json.loads(line))
-            except ValueError as error:
-                raise InputError(f"{path}:{number}: damaged: {error}; choose another") from error
+        self.rows = _parsed(whole, path, "choose another")
 
     def append(self, row: Row) -> None:
         """Adds a row; it is on disk when this returns.
@@ -70,6 +65,29 @@ class RowLog:
     def close(self) -> None:
         """Lets others have the file."""
         self._file.close()
+
+
+def read_log(path: str | Path) -> list[Row]:
+    """The rows of a `RowLog` that others may be writing; a half last line is passed over.
+
+    Raises:
+      InputError: it cannot be read, or a row is damaged.
+    """
+    try:
+        whole, _, _ = Path(path).read_bytes().rpartition(b"\n")
+    except OSError as error:
+        raise InputError(f"{path}: cannot read it: {error.strerror}") from error
+    return _parsed(whole, path, "mend or remove it")
+
+
+def _parsed(lines: bytes, path: str | Path, remedy: str) -> list[Row]:
+    rows = []
+    for number, line in enumerate(lines.split(b"\n") if lines else [], start=1):
+        try:
+            rows.append(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}:{number}: damaged: {error}; {remedy}") from error
+    return rows
 
 
 class ResultStore:

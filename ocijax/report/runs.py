@@ -1,0 +1,236 @@
+"""Run folders, found and read; see `ocijax.evaluate.store` for what they hold."""
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ocijax.errors import InputError
+from ocijax.evaluate.store import Row, read_log
+
+_OPTIONAL = type(None)
+_SETTINGS = {"benchmark": str, "version": str, "tasks": int, "protocol": str, "model": str}
+_SETTINGS_IF_THERE = {"rounds": int, "samples": int, "sampling": dict}
+_ROW = {
+    "task_id": str,
+    "sample": int,
+    "passed_base": bool,
+    "passed_plus": (bool, _OPTIONAL),
+    "program": str,
+    "rounds": int,
+    "generated_tokens": int,
+}
+_ATTEMPT = {
+    "reply": str,
+    "program": (str, _OPTIONAL),
+    "passed": bool,
+    "feedback": str,
+    "generated_tokens": int,
+    "finish_reason": str,
+}
+_MESSAGE = {"role": str, "content": str}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of `eval.run`, or of a sweep.
+
+    Attributes:
+      name: its folder, as short as tells it from the others.
+      settings: what made it; may have more than is known here.
+      rows: a result for each task and sample, in the order of task ids' first results.
+      finished: whether there are all of them.
+      seconds: in which at least one answer was being generated; ``None`` where that is not known.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    rows: Sequence[Row] = field(repr=False)
+    finished: bool = True
+    seconds: float | None = None
+
+    @property
+    def benchmark(self) -> tuple[str, str]:
+        """Name and digest of the benchmark."""
+        return self.settings["benchmark"], self.settings["version"]
+
+    @property
+    def protocol(self) -> str:
+        """As `ocijax.evaluate.protocols` names it."""
+        return self.settings["protocol"]
+
+    @property
+    def model(self) -> str:
+        """What answered."""
+        return self.settings["model"]
+
+    @property
+    def rounds(self) -> int:
+        """Most answers for a task."""
+        return self.settings.get("rounds", 1)
+
+    @property
+    def samples(self) -> int:
+        """Trajectories for each task; of judged samples, the most that a task has."""
+        return self.settings.get("samples") or max(map(len, self.results.values()), default=1)
+
+    @property
+    def options(self) -> str:
+        """How it answered, as far as that is not the default: ``2 rounds, temperature 0.8``."""
+        sampling = self.settings.get("sampling", {})
+        said = [f"{self.rounds} rounds"] if self.rounds > 1 else []
+        said += [f"{self.samples} samples"] if self.samples > 1 else []
+        defaults = {"temperature": 0, "top_p": 1, "top_k": 0, "seed": 0}
+        said += [
+            f"{name} {sampling[name]}"
+            for name, default in defaults.items()
+            if sampling.get(name, default) != default
+        ]
+        return ", ".join(said)
+
+    @cached_property
+    def results(self) -> Mapping[str, Sequence[Row]]:
+        """The rows of each task by its id."""
+        results = defaultdict(list)
+        for row in self.rows:
+            results[row["task_id"]].append(row)
+        return results
+
+    @property
+    def progress(self) -> str:
+        """How much of it there is, as ``87 of 164 tasks``."""
+        wanted, samples = self.settings["tasks"], self.settings.get("samples", 1)
+        if samples == 1:
+            return f"{len(self.results):,} of {wanted:,} tasks"
+        return f"{len(self.rows):,} of {wanted * samples:,} samples"
+
+    @cached_property
+    def suites(self) -> Mapping[str, str]:
+        """Fields of rows that have a verdict, by the name of what was tested."""
+        name = self.settings["benchmark"]
+        plus = any(row["passed_plus"] is not None for row in self.rows)
+        return {name: "passed_base"} | ({f"{name}+": "passed_plus"} if plus else {})
+
+
+def find_runs(places: Sequence[str | Path]) -> list[Run]:
+    """Every run in and beneath some folders, each once, in the order of folders and names.
+
+    Raises:
+      InputError: a folder is not there or has no run, or a run's file is damaged.
+    """
+    folders: dict[Path, Path] = {}
+    for place in map(Path, places):
+        if not place.is_dir():
+            raise InputError(f"--runs={place}: no such folder")
+        found = sorted(
+            path.parent
+            for path in place.rglob("settings.json")
+            if path.with_name("results.jsonl").exists()
+        )
+        if not found:
+            raise InputError(
+                f"--runs={place}: no run is beneath it; give the --workdir of an eval.run, or a "
+                "folder above some"
+            )
+        for folder in found:
+            folders.setdefault(folder.resolve(), folder)
+    names = short_names([str(folder) for folder in folders])
+    return [_read(folder, names[str(place)]) for place, folder in folders.items()]
+
+
+def short_names(names: Iterable[str], least: int = 1) -> dict[str, str]:
+    """Each path without the leading parts that all of them share; the last ``least`` always stay.
+
+    Addresses stay whole.
+    """
+    whole = list(names)
+    parts = {name: name.split("/") for name in whole if "://" not in name}
+    shared = len(os.path.commonprefix([tuple(one[:-1]) for one in parts.values()]))
+    short = {
+        name: "/".join(one[min(shared, max(0, len(one) - least)) :]) for name, one in parts.items()
+    }
+    return {name: short.get(name, name) for name in whole}
+
+
+def _read(folder: Path, name: str) -> Run:
+    path = folder / "settings.json"
+    try:
+        settings = json.loads(path.read_bytes())
+        _check(settings, _SETTINGS)
+        _check(
+            settings,
+            {
+                name: _SETTINGS_IF_THERE[name]
+                for name in _SETTINGS_IF_THERE.keys() & settings.keys()
+            },
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot read it: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged: {error}; leave the folder out of --runs") from error
+    rows = _rows(folder / "results.jsonl")
+    summed_up = (folder / "summary.json").exists()
+    wanted = settings["tasks"] * settings.get("samples", 1)
+    # How many samples a file has for the tasks is known only when all are judged.
+    finished = summed_up and ("programs" in settings or len(rows) == wanted)
+    seconds = _seconds(folder / "answers.jsonl") if finished else None
+    return Run(name, settings, rows, finished, seconds)
+
+
+def _rows(path: Path) -> list[Row]:
+    rows = read_log(path)
+    places: dict[str, int] = {}
+    known = set()
+    for number, row in enumerate(rows, start=1):
+        try:
+            _check(row, _ROW)
+            for attempt in _list(row, "attempts"):
+                _check(attempt, _ATTEMPT)
+            if "conversation" in row:
+                _check(row["conversation"], {"messages": list})
+                for message in row["conversation"]["messages"]:
+                    _check(message, _MESSAGE)
+            if (row["task_id"], row["sample"]) in known:
+                raise InputError(f"a second result of {row['task_id']}#{row['sample']}")
+        except InputError as error:
+            raise InputError(
+                f"{path}:{number}: damaged: {error}; leave the folder out of --runs"
+            ) from error
+        known.add((row["task_id"], row["sample"]))
+        places.setdefault(row["task_id"], len(places))
+    return sorted(rows, key=lambda row: (places[row["task_id"]], row["sample"]))
+
+
+def _list(row: Row, name: str) -> list:
+    if not isinstance(row.get(name, []), list):
+        raise InputError(f"{name}: not a list")
+    return row.get(name, [])
+
+
+def _check(row: Any, fields: Mapping[str, Any]) -> None:
+    """Refuses what is not an object with these fields."""
+    if not isinstance(row, dict):
+        raise InputError("not an object")
+    for name, kind in fields.items():
+        if name not in row:
+            raise InputError(f"{name} is missing")
+        if not isinstance(row[name], kind) or (kind is int and isinstance(row[name], bool)):
+            raise InputError(f"{name}: {row[name]!r:.40} is of the wrong type")
+
+
+def _seconds(path: Path) -> float | None:
+    """How long the union of the answers' times is: while a run was dead nothing was generated."""
+    if not path.exists():
+        return None
+    rows = read_log(path)
+    if not rows or not all("began" in row and "ended" in row for row in rows):
+        return None
+    total, until = 0.0, float("-inf")
+    for began, ended in sorted((row["began"], row["ended"]) for row in rows):
+        total += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return total
