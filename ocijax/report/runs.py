@@ -1,7 +1,6 @@
 """Run folders, found and read; see `ocijax.evaluate.store` for what they hold."""
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,10 +148,14 @@ def short_names(names: Iterable[str], least: int = 1) -> dict[str, str]:
     """
     whole = list(names)
     parts = {name: name.split("/") for name in whole if "://" not in name}
-    shared = len(os.path.commonprefix([tuple(one[:-1]) for one in parts.values()]))
-    short = {
-        name: "/".join(one[min(shared, max(0, len(one) - least)) :]) for name, one in parts.items()
-    }
+    shared = 0
+    for column in zip(*(one[:-1] for one in parts.values()), strict=False):
+        if len(set(column)) > 1:
+            break
+        shared += 1
+    short = {}
+    for name, one in parts.items():
+        short[name] = "/".join(one[min(shared, max(0, len(one) - least)) :])
     return {name: short.get(name, name) for name in whole}
 
 

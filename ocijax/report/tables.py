@@ -3,12 +3,12 @@
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Show = Callable[[Any], str]
 
-NOTHING = "–"
+NOTHING = "-"
 """Stands in a cell without a value."""
 
 
@@ -118,6 +118,19 @@ class Table:
         """The rows of all sections."""
         return [row for section in self.sections for row in section.rows]
 
+    def without_empty_columns(self) -> "Table":
+        """The table without those columns that have no value in any row."""
+        kept = [
+            place
+            for place, column in enumerate(self.columns)
+            if any(column.text(row[place]) != NOTHING for row in self.rows)
+        ]
+        sections = [
+            Section(section.heading, [[row[place] for place in kept] for row in section.rows])
+            for section in self.sections
+        ]
+        return replace(self, columns=[self.columns[place] for place in kept], sections=sections)
+
     def cells(self, row: Sequence[Any]) -> list[str]:
         """A row as it is shown."""
         return [column.text(value) for column, value in zip(self.columns, row, strict=True)]
@@ -181,7 +194,6 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "–": "--",
     "…": r"\ldots{}",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
 
