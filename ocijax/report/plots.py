@@ -1,8 +1,9 @@
 """Plots as SVG, drawn with classes whose colours the page gives, by day and by night."""
 
+import math
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 from ocijax.report.error_kinds import KINDS
@@ -17,6 +18,7 @@ _LABELS = 250  # of that, for the names of rows
 _VALUES = 70  # and for what is written behind them
 _ROW = 26
 _TOP = 12
+_LEGEND = 3  # names in a line
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,18 @@ class _Drawing:
         self.add("line", kind, x1=x1, y1=y1, x2=x2, y2=y2)
 
     def legend(self, names: Sequence[tuple[str, str]], y: float) -> None:
-        """A square of each class and what it stands for, four in a line."""
+        """A square of each class and what it stands for."""
         for place, (kind, name) in enumerate(names):
-            x, line = 10 + place % 4 * (_WIDTH / 4), y + place // 4 * 20
+            x, line = 10 + place % _LEGEND * (_WIDTH / _LEGEND), y + place // _LEGEND * 20
             self.add("rect", kind, x=x, y=line, width=11, height=11, rx=2)
-            self.add("text", "label", _short(name, 24), name, x=x + 17, y=line + 10)
+            self.add("text", "label", _short(name, 32), name, x=x + 17, y=line + 10)
 
     def svg(self) -> str:
         return ElementTree.tostring(self._root, encoding="unicode", short_empty_elements=False)
+
+
+def _legend_height(names: Sized) -> float:
+    return 20 * math.ceil(len(names) / _LEGEND)
 
 
 def _short(text: str, longest: int) -> str:
@@ -131,7 +137,7 @@ def _rounds_plots(runs: Sequence[Run]) -> list[Plot]:
 def _rounds_plot(title: str, lines: Mapping[str, Sequence[Round]]) -> Plot:
     height, left, right, bottom = 300, 56, _WIDTH - 30, 250
     last = max(map(len, lines.values()))
-    drawing = _Drawing(title, height + 20 * ((len(lines) + 3) // 4))
+    drawing = _Drawing(title, height + _legend_height(lines))
     for share in (0, 0.25, 0.5, 0.75, 1):
         y = bottom - share * (bottom - _TOP)
         drawing.line("grid", left, y, right, y)
@@ -173,7 +179,7 @@ def _errors_plot(runs: Sequence[Run]) -> Plot | None:
     for run in runs:
         by_round = errors_by_round(run)
         if len(by_round) > 1:
-            bars += [(f"{run.name}, first answers", by_round[0]), ("last answers", ended_with(run))]
+            bars += [(f"{run.name}, first", by_round[0]), ("last", ended_with(run))]
         elif by_round:
             bars.append((run.name, by_round[0]))
     if not bars:
@@ -181,7 +187,7 @@ def _errors_plot(runs: Sequence[Run]) -> Plot | None:
     kinds = [None, *(kind for kind in KINDS if any(counts[kind] for _, counts in bars))]
     title = "Errors before and after repair"
     bottom = _TOP + _ROW * len(bars)
-    drawing = _Drawing(title, bottom + 36 + 20 * ((len(kinds) + 3) // 4))
+    drawing = _Drawing(title, bottom + 36 + _legend_height(kinds))
     right = _WIDTH - _VALUES
     _share_axis(drawing, bottom, _LABELS, right)
     for place, (name, counts) in enumerate(bars):
@@ -197,7 +203,11 @@ def _errors_plot(runs: Sequence[Run]) -> Plot | None:
             x += width
         drawing.add("text", "value", f"{total:,}", x=right + 12, y=y + _ROW / 2 + 4)
     drawing.legend([(_kind_class(kind), kind or "passed") for kind in kinds], bottom + 30)
-    return Plot(title, drawing.svg(), "How answers did on the public tests, as shares of answers.")
+    return Plot(
+        title,
+        drawing.svg(),
+        "How the first and the last answer to each task did on the public tests.",
+    )
 
 
 def _kind_class(kind: str | None) -> str:
