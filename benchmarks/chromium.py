@@ -60,6 +60,7 @@ class Browser:
         self._seconds = seconds
         self._numbers = itertools.count(1)
         self._left = b""
+        self._loaded = False
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         commands, self._commands = os.pipe()
         self._events, events = os.pipe()
@@ -96,10 +97,13 @@ class Browser:
         os.close(self._events)
         self._profile.cleanup()
 
-    def open(self, address: str, ready: str = "document.readyState == 'complete'") -> float:
-        """Goes to an address; returns the seconds until the expression ``ready`` holds."""
+    def open(self, address: str, ready: str = "true") -> float:
+        """Goes to an address; returns the seconds until it is loaded and ``ready`` holds."""
         began = time.monotonic()
+        self._loaded = False
         self._ask("Page.navigate", url=address)
+        while not self._loaded:  # until then an expression may meet the page before
+            self._note(self._read(began + self._seconds))
         self.wait(ready)
         return time.monotonic() - began
 
@@ -148,7 +152,9 @@ class Browser:
 
     def _read(self, until: float) -> dict[str, Any]:
         while b"\0" not in self._left:
-            readable, _, _ = select.select([self._events], [], [], until - time.monotonic())
+            readable, _, _ = select.select(
+                [self._events], [], [], max(0.0, until - time.monotonic())
+            )
             if not readable:
                 raise TimeoutError(f"Chromium gave no answer in {self._seconds:g} s")
             read = os.read(self._events, 1 << 20)
@@ -161,6 +167,8 @@ class Browser:
     def _note(self, message: dict[str, Any]) -> None:
         told = message.get("params", {})
         match message.get("method"):
+            case "Page.loadEventFired":
+                self._loaded = True
             case "Runtime.exceptionThrown":
                 self.problems.append(str(told["exceptionDetails"]))
             case "Log.entryAdded" if told["entry"]["level"] in ("error", "warning"):

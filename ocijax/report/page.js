@@ -177,7 +177,7 @@ function others(number) {
 
 function turn(one) {
   if (one.role !== "answer") {
-    const title = one.role === "program" ? "Program" : one.role;
+    const title = one.role[0].toUpperCase() + one.role.slice(1);
     return make("section", `turn ${one.role === "user" ? "user" : ""}`, "",
       make("h4", "", title), make("pre", "", one.text || "(empty)"));
   }

@@ -1,6 +1,7 @@
 """Run folders, found and read; see `ocijax.evaluate.store` for what they hold."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 from ocijax.errors import InputError
 from ocijax.evaluate.store import Row, read_log
 
+_NUMBERED = re.compile(r"([^0-9]*)([0-9]*)")
 _OPTIONAL = type(None)
 _SETTINGS = {"benchmark": str, "version": str, "tasks": int, "protocol": str, "model": str}
 _SETTINGS_IF_THERE = {"rounds": int, "samples": int, "sampling": dict}
@@ -31,7 +33,10 @@ _ATTEMPT = {
     "generated_tokens": int,
     "finish_reason": str,
 }
+_TIMES = {"began": (int, float), "ended": (int, float)}
 _MESSAGE = {"role": str, "content": str}
+
+_REMEDY = "leave the folder out of --runs"
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Run:
     Attributes:
       name: its folder, as short as tells it from the others.
       settings: what made it; may have more than is known here.
-      rows: a result for each task and sample, in the order of task ids' first results.
+      rows: a result for each task and sample, ordered by these.
       finished: whether there are all of them.
       seconds: in which at least one answer was being generated; ``None`` where that is not known.
     """
@@ -174,7 +179,7 @@ def _read(folder: Path, name: str) -> Run:
     except OSError as error:
         raise InputError(f"{path}: cannot read it: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: damaged: {error}; leave the folder out of --runs") from error
+        raise InputError(f"{path}: damaged: {error}; {_REMEDY}") from error
     rows = _rows(folder / "results.jsonl")
     summed_up = (folder / "summary.json").exists()
     wanted = settings["tasks"] * settings.get("samples", 1)
@@ -186,7 +191,6 @@ def _read(folder: Path, name: str) -> Run:
 
 def _rows(path: Path) -> list[Row]:
     rows = read_log(path)
-    places: dict[str, int] = {}
     known = set()
     for number, row in enumerate(rows, start=1):
         try:
@@ -200,12 +204,14 @@ def _rows(path: Path) -> list[Row]:
             if (row["task_id"], row["sample"]) in known:
                 raise InputError(f"a second result of {row['task_id']}#{row['sample']}")
         except InputError as error:
-            raise InputError(
-                f"{path}:{number}: damaged: {error}; leave the folder out of --runs"
-            ) from error
+            raise InputError(f"{path}:{number}: damaged: {error}; {_REMEDY}") from error
         known.add((row["task_id"], row["sample"]))
-        places.setdefault(row["task_id"], len(places))
-    return sorted(rows, key=lambda row: (places[row["task_id"]], row["sample"]))
+    return sorted(rows, key=lambda row: (_natural(row["task_id"]), row["sample"]))
+
+
+def _natural(text: str) -> list[tuple[str, int]]:
+    """Sorts texts as people do: by the numbers in them."""
+    return [(word, int(digits or 0)) for word, digits in _NUMBERED.findall(text)]
 
 
 def _list(row: Row, name: str) -> list:
@@ -230,8 +236,13 @@ def _seconds(path: Path) -> float | None:
     if not path.exists():
         return None
     rows = read_log(path)
-    if not rows or not all("began" in row and "ended" in row for row in rows):
+    if not rows or any(isinstance(row, dict) and _TIMES.keys() - row.keys() for row in rows):
         return None
+    for number, row in enumerate(rows, start=1):
+        try:
+            _check(row, _TIMES)
+        except InputError as error:
+            raise InputError(f"{path}:{number}: damaged: {error}; {_REMEDY}") from error
     total, until = 0.0, float("-inf")
     for began, ended in sorted((row["began"], row["ended"]) for row in rows):
         total += max(0.0, ended - max(began, until))

@@ -178,8 +178,9 @@ def to_csv(tables: Sequence[Table]) -> str:
             for row in section.rows:
                 place += 1
                 for column, value in zip(table.columns, row, strict=True):
-                    parts = dict(zip(column.parts, value, strict=True)) if column.parts else {}
-                    for part, one in (parts or {"": value}).items():
+                    several = column.parts and value is not None
+                    parts = zip(column.parts, value, strict=True) if several else [("", value)]
+                    for part, one in parts:
                         if one is not None:
                             writer.writerow(
                                 [table.name, place, section.heading, column.name, part, one]
