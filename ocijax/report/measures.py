@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from ocijax.evaluate.statistics import bootstrap_interval, pass_at_k, wilson_interval
 from ocijax.evaluate.store import Row
@@ -185,7 +186,7 @@ def solved_all(row: Row) -> bool:
 def _failures(row: Row) -> Iterator[tuple[str, Row | None]]:
     """Kind and following attempt of each attempt that failed."""
     attempts = row.get("attempts", [])
-    for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):
+    for attempt, following in zip_longest(attempts, attempts[1:]):
         kind = error_kind(attempt)
         if kind is not None:
             yield kind, following

@@ -31,7 +31,7 @@ def hostile(tmp_path):
         for field in ("content", "reply", "program", "feedback"):
             if one.get(field):
                 one[field] += HOSTILE
-    result["task_id"] = f"t/{HOSTILE}"
+    result["task_id"] = f"t/1{HOSTILE}"
     rows = [result, row("t/2", "syntax none", False)]
     folder = write_run(tmp_path / "<b>run", rows, model=f"m {HOSTILE}")
     write_run(tmp_path / "single", rows, model=f"m {HOSTILE}", protocol="single")
@@ -50,9 +50,9 @@ class Parts(HTMLParser):
         self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset")]
 
     def handle_data(self, data):
-        tag, attributes = self.tags[-1]
+        tag, attributes = self.tags[-1] if self.tags else ("", {})
         if tag in ("script", "style"):
-            self.texts[attributes.get("id", tag)] = data
+            self.texts.setdefault(attributes.get("id", tag), data)
 
 
 def parsed(place) -> tuple[str, Parts]:
@@ -91,7 +91,7 @@ def test_nothing_of_a_model_is_markup(hostile):
     text, parts = parsed(hostile)
     assert "<img" not in text
     assert "alert(1)</script>" not in text
-    assert unpacked(parts, "index")["task"][0] == f"t/{HOSTILE}"
+    assert unpacked(parts, "index")["task"][0] == f"t/1{HOSTILE}"
     [first, *_] = unpacked(parts, "chunk-0")
     assert HOSTILE in first["turns"][1]["text"]
 
@@ -150,7 +150,7 @@ def test_filters_keys_and_addresses_choose_trajectories(tmp_path):
         browser.open(f"{page.as_uri()}#run=b&task=t/2&sample=0", READY)
         browser.wait("document.querySelector('#trajectory h3')?.textContent == 't/2'")
         assert choose("error", "no program") == "2 of 5"
-        assert choose("run", "a") == "1 of 5"
+        assert choose("run", "a (") == "1 of 5"
         browser.evaluate("document.getElementById('filters').reset()")
         assert choose("outcome", "solved by a later") == "2 of 5"
         browser.evaluate("document.getElementById('filters').reset()")
