@@ -16,7 +16,7 @@ from ocijax.report.published import (
     release,
     tasks_of_mbpp,
 )
-from ocijax.report.runs import Run, short_names
+from ocijax.report.runs import Run, short_models
 from ocijax.report.tables import (
     Column,
     Section,
@@ -32,9 +32,6 @@ from ocijax.report.tables import (
 )
 
 _PAPER_BENCHMARKS = ("humaneval", "mbpp")
-
-_PARTS_OF_MODEL = 3
-"""A checkpoint's folder is named for its step; what was trained is named above it."""
 
 _NOTE_SCORES = (
     "Pass@1 in percent with the base tests, in brackets with base and plus tests. Benchmarks of "
@@ -128,7 +125,7 @@ def _our_lines(runs: Sequence[Run]) -> list[_Line]:
             again += 1
         lines[run.model, run.protocol, made_by, again][column] = run
     models = list(dict.fromkeys(run.model for run in runs))
-    short = short_names(models, _PARTS_OF_MODEL)
+    short = short_models(runs)
     alike = [key[:2] for key in lines]
     made = []
     for key, by_column in sorted(
@@ -234,7 +231,7 @@ def runs_table(runs: Sequence[Run], ks: Sequence[int] = ()) -> Table:
 
     Pass@k has columns for those k for which some run has samples enough.
     """
-    short = short_names((run.model for run in runs), _PARTS_OF_MODEL)
+    short = short_models(runs)
     found = [
         (run, suite, score(run, field, ks)) for run in runs for suite, field in run.suites.items()
     ]

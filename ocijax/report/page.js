@@ -101,13 +101,14 @@ function filter() {
   drawRows();
 }
 
+/** Has the list show what is chosen: at its edge after a step, in its middle after a leap. */
 function reveal() {
-  const list = byId("list");
   if (chosen < 0) return;
-  const top = chosen * ROW;
-  if (top < list.scrollTop) list.scrollTop = top;
-  const lowest = top + ROW - list.clientHeight;
-  if (lowest > list.scrollTop) list.scrollTop = lowest;
+  const list = byId("list");
+  const [top, lowest] = [chosen * ROW, (chosen + 1) * ROW - list.clientHeight];
+  const away = Math.max(list.scrollTop - top, lowest - list.scrollTop);
+  if (away > 2 * ROW) list.scrollTop = (top + lowest) / 2;
+  else if (away > 0) list.scrollTop = top < list.scrollTop ? top : lowest;
 }
 
 function choose(place) {

@@ -16,7 +16,7 @@ from typing import Any
 
 from ocijax.report.error_kinds import KINDS, error_kind
 from ocijax.report.plots import Plot
-from ocijax.report.runs import Run
+from ocijax.report.runs import Run, short_models
 from ocijax.report.tables import Table
 from ocijax.report.trajectories import OUTCOMES, outcome, turns
 
@@ -141,8 +141,11 @@ def _figures(plots: Sequence[Plot]) -> str:
 def _packed_runs(runs: Sequence[Run]) -> Iterator[str]:
     rows = [(place, row) for place, run in enumerate(runs) for row in run.rows]
     kinds = list(KINDS)
+    models = short_models(runs)
     index = {
-        "runs": [{"name": run.name, "model": run.model, "protocol": run.protocol} for run in runs],
+        "runs": [
+            {"name": run.name, "model": models[run.model], "protocol": run.protocol} for run in runs
+        ],
         "outcomes": OUTCOMES,
         "kinds": kinds,
         "chunk": CHUNK,

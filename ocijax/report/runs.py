@@ -164,6 +164,12 @@ def short_names(names: Iterable[str], least: int = 1) -> dict[str, str]:
     return {name: short.get(name, name) for name in whole}
 
 
+def short_models(runs: Sequence[Run]) -> dict[str, str]:
+    """What the runs' models are called, as short as tells what they are."""
+    # A checkpoint's folder is named for its step; what was trained is named above it.
+    return short_names((run.model for run in runs), least=3)
+
+
 def _read(folder: Path, name: str) -> Run:
     path = folder / "settings.json"
     try:

@@ -45,12 +45,7 @@ def row(task_id: str, words: str, base: bool, plus: bool | None = None, sample: 
         if place:
             messages.append({"role": "user", "content": attempts[place - 1]["feedback"]})
         messages.append({"role": "assistant", "content": one["reply"]})
-    return {
-        "task_id": task_id,
-        "sample": sample,
-        "passed_base": base,
-        "passed_plus": plus,
-        "verdict": {"base": "pass" if base else "fail"},
+    return judged(task_id, base, plus, sample) | {
         "program": attempts[-1]["program"] or "",
         "rounds": len(attempts),
         "generated_tokens": 10 * len(attempts),
