@@ -170,8 +170,6 @@ def main() -> int:
             print(f"search         {milliseconds / 1000:8.3f} s")
             plots = browser.evaluate("document.querySelectorAll('figure svg').length")
             turns = browser.evaluate("document.querySelectorAll('#trajectory .answer').length")
-            heap = browser.evaluate("performance.memory.usedJSHeapSize")
-            print(f"memory         {heap / 1e6:8.1f} MB of JavaScript")
             print(f"plots, turns   {plots}, {turns}")
             for problem in browser.problems:
                 print(problem, file=sys.stderr)

@@ -89,5 +89,8 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
       only_second: tasks that only the second passed.
     """
     total, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(total, number) for number in range(fewer + 1))
+    tail = term = 1  # of the sum of C(total, 0) ... C(total, fewer), in whole numbers
+    for number in range(fewer):
+        term = term * (total - number) // (number + 1)
+        tail += term
     return min(1.0, 2 * tail / 2**total)

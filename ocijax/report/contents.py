@@ -98,10 +98,7 @@ def results_table(runs: Sequence[Run]) -> Table:
             groups.setdefault(f"Published: {row.group}", []).append(_published_line(row))
         notes += [_NOTE_PUBLISHED, _NOTE_FEEDBACK]
         sources = dict.fromkeys(row.source for row in rows)
-        notes += [
-            f"{source.name}: {source.address} {source.note}".rstrip() + "." * (not source.note)
-            for source in sources
-        ]
+        notes += [f"{source.name}: {source.address}. {source.note}".rstrip() for source in sources]
     if any(" of " in line.marks for line in ours):
         notes.append(_NOTE_UNFINISHED)
     names = _score_columns(line for lines in groups.values() for line in lines)
