@@ -279,8 +279,8 @@ def comparisons_table(found: Sequence[Comparison]) -> Table:
     rows = [
         [
             one.suite,
-            one.run.name,
-            one.other.name,
+            one.run.label,
+            one.other.label,
             one.tasks,
             one.difference,
             one.interval,
@@ -309,7 +309,7 @@ def rounds_table(runs: Sequence[Run]) -> Table:
         percent_interval("95 %, Wilson"),
     ]
     rows = [
-        [suite, run.name, one.number, one.answers, one.passed_public, one.solved, one.interval]
+        [suite, run.label, one.number, one.answers, one.passed_public, one.solved, one.interval]
         for run in runs
         for suite, field in run.suites.items()
         for one in rounds(run, field)
@@ -323,7 +323,7 @@ def rounds_table(runs: Sequence[Run]) -> Table:
 
 def errors_table(runs: Sequence[Run]) -> Table:
     """How the attempts of each round ended."""
-    counted = {run.name: errors_by_round(run) for run in runs}
+    counted = {run.label: errors_by_round(run) for run in runs}
     seen = [kind for kind in KINDS if any(one[kind] for many in counted.values() for one in many)]
     columns = [Column("run"), count("round"), count("passed"), *map(count, seen)]
     rows = [
@@ -353,7 +353,7 @@ def repairs_table(runs: Sequence[Run]) -> Table:
     ]
     rows = [
         [
-            run.name,
+            run.label,
             one.kind,
             one.failed,
             one.answered,
@@ -392,7 +392,7 @@ def costs_table(runs: Sequence[Run]) -> Table:
             rows.append(
                 [
                     suite,
-                    run.name,
+                    run.label,
                     one.answers,
                     one.tokens or None,
                     one.tokens_per_solved,

@@ -80,6 +80,7 @@ def test_an_unfinished_run_is_marked_everywhere_it_is_told(tmp_path):
     found = made(tmp_path)
     assert found["results"][0]["model"].endswith("[HumanEval: 87 of 164 tasks]")
     assert found["runs"][0]["state"] == "unfinished: 87 of 164 tasks"
+    assert found["costs"][0]["run"] == "run (unfinished)"
 
 
 def test_a_run_without_a_result_is_told(tmp_path):
