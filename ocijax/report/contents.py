@@ -1,7 +1,7 @@
 """The tables of a report."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ocijax.report.comparisons import Comparison, comparisons
@@ -112,35 +112,53 @@ def results_table(runs: Sequence[Run]) -> Table:
 
 def _our_lines(runs: Sequence[Run]) -> list[_Line]:
     """Runs of the same model under the same protocol and settings are one line."""
+    columns = _columns(runs)
     lines: dict[tuple, dict[str, Run]] = {}
     for run in runs:
         made_by = json.dumps(
             [run.rounds, run.samples, run.settings.get("sampling")], sort_keys=True
         )
-        column, again = _column(run), 0
+        column, again = columns[run.benchmark], 0
         while column in lines.setdefault((run.model, run.protocol, made_by, again), {}):
             again += 1
         lines[run.model, run.protocol, made_by, again][column] = run
+    alike: dict[tuple[str, str], list[Mapping[str, Run]]] = {}
+    for (model, protocol, *_), by_column in lines.items():
+        alike.setdefault((model, protocol), []).append(by_column)
     models = list(dict.fromkeys(run.model for run in runs))
     short = short_models(runs)
-    alike = [key[:2] for key in lines]
-    made = []
-    for key, by_column in sorted(
-        lines.items(), key=lambda one: (models.index(one[0][0]), order(one[0][1]))
-    ):
-        first = next(iter(by_column.values()))
-        marks = [first.options] if alike.count(key[:2]) > 1 and first.options else []
-        marks += [f"{name}: {run.progress}" for name, run in by_column.items() if not run.finished]
-        for name, run in by_column.items():
-            known = _release(run)
-            if run.finished and known and run.settings["tasks"] < known.tasks:
-                marks.append(f"{name}: {run.settings['tasks']} of {known.tasks} tasks")
-        made.append(
-            _Line(
-                short[first.model], first.protocol, _our_scores(by_column), marks="; ".join(marks)
-            )
+    return [
+        _Line(
+            short[model],
+            protocol,
+            _our_scores(by_column),
+            marks="; ".join([*told, *_parts(by_column)]),
         )
-    return made
+        for (model, protocol), lines_of_it in sorted(
+            alike.items(), key=lambda one: (models.index(one[0][0]), order(one[0][1]))
+        )
+        for by_column, told in zip(lines_of_it, _told_apart(lines_of_it), strict=True)
+    ]
+
+
+def _told_apart(lines: Sequence[Mapping[str, Run]]) -> list[list[str]]:
+    """What tells lines of one model and protocol apart: options, or else names of runs."""
+    if len(lines) == 1:
+        return [[]]
+    options = [next(iter(line.values())).options for line in lines]
+    if len(set(options)) == len(lines):
+        return [[one] if one else [] for one in options]
+    return [[run.name for run in line.values()] for line in lines]
+
+
+def _parts(by_column: Mapping[str, Run]) -> Iterator[str]:
+    """How much there is of those runs that are not of a whole benchmark."""
+    for name, run in by_column.items():
+        known = _release(run)
+        if not run.finished:
+            yield f"{name}: {run.progress}"
+        elif known and len(run.results) < known.tasks:
+            yield f"{name}: {len(run.results)} of {known.tasks} tasks"
 
 
 def _our_scores(by_column: Mapping[str, Run]) -> dict[str, Scores]:
@@ -150,7 +168,7 @@ def _our_scores(by_column: Mapping[str, Run]) -> dict[str, Scores]:
         base, plus = ([one and 100 * one.rate for one in rates] + [None])[:2]
         found[name] = (base, plus)
         known = _release(run)
-        if known and run.finished and run.settings["tasks"] == known.tasks:
+        if known and run.finished and len(run.results) == known.tasks:
             whole[run.settings["benchmark"]] = (base, plus), known.version
     if set(whole) == set(_PAPER_BENCHMARKS):
         (one, _), (other, version) = (whole[name] for name in _PAPER_BENCHMARKS)
@@ -174,12 +192,19 @@ def _release(run: Run) -> Release | None:
     return release(*run.benchmark)
 
 
-def _column(run: Run) -> str:
-    """The name of the column that has a run's scores."""
-    name, digest = run.benchmark
+def _columns(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
+    """The name of the column that has the scores on each benchmark."""
+    benchmarks = dict.fromkeys(run.benchmark for run in runs)
+    names = [name for name, _ in benchmarks]
+    return {one: _column(*one, names.count(one[0]) > 1) for one in benchmarks}
+
+
+def _column(name: str, digest: str, ambiguous: bool) -> str:
     known = release(name, digest)
     if known is None:
-        return f"{name} of other tests, {digest[:8]}" if name in _PAPER_BENCHMARKS else name
+        # A name of HumanEval or MBPP alone would promise their tests.
+        ambiguous |= name in _PAPER_BENCHMARKS
+        return f"{name} of tests {digest[:8]}" if ambiguous else name
     return "HumanEval" if name == "humaneval" else _mbpp_name(known.version)
 
 
