@@ -79,6 +79,14 @@ class Browser:
         os.close(commands)
         os.close(events)
         self._session: str | None = None
+        try:
+            self._attach(dark)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _attach(self, dark: bool) -> None:
+        """Opens an empty page and has it tell what happens."""
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         attached = self._ask("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]

@@ -6,11 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ocijax.conversation import Conversation, Message
 from ocijax.model.config import ModelConfig
+from ocijax.model.decoder import Decoder
 from ocijax.model.parameters import Parameters, init_parameters
+from ocijax.sample import decoding
 from ocijax.sample.engine import CHUNK_ROWS, Engine
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
@@ -72,6 +75,26 @@ def conversations(model: ModelConfig, lengths: Sequence[int], seed: int) -> list
         Conversation(str(index), (Message("user", " ".join(map(str, prompt))),))
         for index, prompt in enumerate(prompts)
     ]
+
+
+def forced_choice(answers: np.ndarray) -> Callable:
+    """The choice of tokens, but that a row gives those recorded for its seed.
+
+    Args:
+      answers: ``[seeds, longest]`` int32.
+    """
+    choose, last = decoding._choose, answers.shape[1] - 1
+
+    def forced(
+        decoder: Decoder, hidden: jax.Array, rows: decoding.Rows
+    ) -> tuple[jax.Array, jax.Array]:
+        chosen, scores = choose(decoder, hidden, rows)
+        counts = rows.counts[:, None] + jnp.arange(chosen.shape[1])
+        said = jnp.asarray(answers)[rows.seeds[:, None], jnp.minimum(counts, last)]
+        # No choice is negative, which the compiler cannot know: it leaves nothing out.
+        return jnp.where(chosen < 0, chosen, said), scores
+
+    return forced
 
 
 def together(count: int, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

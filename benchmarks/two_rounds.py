@@ -23,23 +23,22 @@ import gc
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 from unittest import mock
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from benchmarks.debugbench import read_repairs
-from benchmarks.sampling import compute_dtype, random_parameters, together
+from benchmarks.sampling import compute_dtype, forced_choice, random_parameters, together
 from benchmarks.shapes import SHAPES
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
-from ocijax.model.decoder import ComputeConfig, Decoder
+from ocijax.model.decoder import ComputeConfig
 from ocijax.program import run
 from ocijax.sample import decoding
 from ocijax.sample.engine import Chunk, Engine
@@ -133,26 +132,6 @@ def record(repairs: Sequence[Conversation], tokenizer: Tokenizer, count: int) ->
             f"for --history={HISTORY.value}"
         )
     return found
-
-
-def forced_choice(answers: np.ndarray) -> Callable:
-    """The choice of tokens, but that a row gives those recorded for its seed.
-
-    Args:
-      answers: ``[seeds, longest]`` int32.
-    """
-    choose, last = decoding._choose, answers.shape[1] - 1
-
-    def forced(
-        decoder: Decoder, hidden: jax.Array, rows: decoding.Rows
-    ) -> tuple[jax.Array, jax.Array]:
-        chosen, scores = choose(decoder, hidden, rows)
-        counts = rows.counts[:, None] + jnp.arange(chosen.shape[1])
-        said = jnp.asarray(answers)[rows.seeds[:, None], jnp.minimum(counts, last)]
-        # No choice is negative, which the compiler cannot know: it leaves nothing out.
-        return jnp.where(chosen < 0, chosen, said), scores
-
-    return forced
 
 
 def count_reads(engine: Engine, end_of_turn: int) -> Counter[int]:

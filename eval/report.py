@@ -11,6 +11,7 @@ results beside ours, what protocols and checkpoints differ by, pass rates and er
 errors were repaired, and what a solved task cost. It needs neither model nor sandbox.
 """
 
+import sys
 from pathlib import Path
 
 from absl import flags
@@ -50,6 +51,9 @@ def main() -> None:
     values = flags.FLAGS
     wanted = ks(values.k)
     runs = find_runs(folders(values.runs))
+    for one in runs:
+        if not one.finished:
+            print(f"unfinished: {one.name}, {one.progress}", file=sys.stderr)
     for path in write_report(runs, Path(values.output), title=values.title, ks=wanted):
         print(f"{path}  {path.stat().st_size:,} bytes")
 

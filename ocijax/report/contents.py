@@ -1,21 +1,11 @@
 """The tables of a report."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from ocijax.report.comparisons import Comparison, comparisons
 from ocijax.report.error_kinds import KINDS
 from ocijax.report.measures import cost, errors_by_round, repairs, rounds, score
-from ocijax.report.protocols import label, order
-from ocijax.report.published import (
-    PublishedRow,
-    Release,
-    Scores,
-    published_rows,
-    release,
-    tasks_of_mbpp,
-)
+from ocijax.report.results import results_table
 from ocijax.report.runs import Run, short_models
 from ocijax.report.tables import (
     Column,
@@ -28,26 +18,7 @@ from ocijax.report.tables import (
     points,
     points_interval,
     probability,
-    scores,
 )
-
-_PAPER_BENCHMARKS = ("humaneval", "mbpp")
-
-_NOTE_SCORES = (
-    "Pass@1 in percent with the base tests, in brackets with base and plus tests. Benchmarks of "
-    "other tasks or tests have columns of their own."
-)
-_NOTE_PUBLISHED = (
-    "Do not compare MBPP across columns: the paper's MBPP+ is v0.1.0 with 399 tasks, today's "
-    "v0.2.0 has 378, which by EvalPlus's word raises pass@1 by some 4 points. HumanEval has "
-    "the same 164 tasks in all rows, but the paper's HumanEval+ is v0.1.9, today's v0.1.10."
-)
-_NOTE_FEEDBACK = (
-    "Published execution feedback shows the model the first failing one of the tests that score, "
-    "in separate runs for base and plus: only our protocol execution_oracle compares with it. "
-    "Execution feedback of public tests never shows a test that scores."
-)
-_NOTE_UNFINISHED = "Runs marked with a number of tasks are unfinished, or on a part of a benchmark."
 
 
 def tables(runs: Sequence[Run], ks: Sequence[int] = ()) -> list[Table]:
@@ -67,160 +38,6 @@ def tables(runs: Sequence[Run], ks: Sequence[int] = ()) -> list[Table]:
         costs_table(runs),
     ]
     return [table.without_empty_columns() for table in made if table.rows]
-
-
-# The results as the paper lays them out.
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A row of the results: scores and averages by column."""
-
-    model: str
-    protocol: str
-    scores: Mapping[str, Scores]
-    size: str = ""
-    source: str = ""
-    marks: str = ""
-
-
-def results_table(runs: Sequence[Run]) -> Table:
-    """Models and what feedback adds, benchmark by benchmark, with published rows below ours.
-
-    Published rows are there where a run is on HumanEval or MBPP.
-    """
-    ours = _our_lines(runs)
-    groups = {"This report": ours}
-    notes = [_NOTE_SCORES]
-    if any(run.settings["benchmark"] in _PAPER_BENCHMARKS for run in runs):
-        rows = published_rows()
-        for row in rows:
-            groups.setdefault(f"Published: {row.group}", []).append(_published_line(row))
-        notes += [_NOTE_PUBLISHED, _NOTE_FEEDBACK]
-        sources = dict.fromkeys(row.source for row in rows)
-        notes += [f"{source.name}: {source.address}. {source.note}".rstrip() for source in sources]
-    if any(" of " in line.marks for line in ours):
-        notes.append(_NOTE_UNFINISHED)
-    names = _score_columns(line for lines in groups.values() for line in lines)
-    columns = [Column("model"), Column("size"), *map(scores, names), Column("source")]
-    sections = [
-        Section(heading, [_cells(line, names, named) for line, named in _named(lines)])
-        for heading, lines in groups.items()
-    ]
-    return Table("results", "Results, in the paper's layout", columns, sections, notes)
-
-
-def _our_lines(runs: Sequence[Run]) -> list[_Line]:
-    """Runs of the same model under the same protocol and settings are one line."""
-    lines: dict[tuple, dict[str, Run]] = {}
-    for run in runs:
-        made_by = json.dumps(
-            [run.rounds, run.samples, run.settings.get("sampling")], sort_keys=True
-        )
-        column, again = _column(run), 0
-        while column in lines.setdefault((run.model, run.protocol, made_by, again), {}):
-            again += 1
-        lines[run.model, run.protocol, made_by, again][column] = run
-    models = list(dict.fromkeys(run.model for run in runs))
-    short = short_models(runs)
-    alike = [key[:2] for key in lines]
-    made = []
-    for key, by_column in sorted(
-        lines.items(), key=lambda one: (models.index(one[0][0]), order(one[0][1]))
-    ):
-        first = next(iter(by_column.values()))
-        marks = [first.options] if alike.count(key[:2]) > 1 and first.options else []
-        marks += [f"{name}: {run.progress}" for name, run in by_column.items() if not run.finished]
-        for name, run in by_column.items():
-            known = _release(run)
-            if run.finished and known and run.settings["tasks"] < known.tasks:
-                marks.append(f"{name}: {run.settings['tasks']} of {known.tasks} tasks")
-        made.append(
-            _Line(
-                short[first.model], first.protocol, _our_scores(by_column), marks="; ".join(marks)
-            )
-        )
-    return made
-
-
-def _our_scores(by_column: Mapping[str, Run]) -> dict[str, Scores]:
-    found, whole = {}, {}
-    for name, run in by_column.items():
-        rates = [score(run, field) for field in run.suites.values()]
-        base, plus = ([one and 100 * one.rate for one in rates] + [None])[:2]
-        found[name] = (base, plus)
-        known = _release(run)
-        if known and run.finished and run.settings["tasks"] == known.tasks:
-            whole[run.settings["benchmark"]] = (base, plus), known.version
-    if set(whole) == set(_PAPER_BENCHMARKS):
-        (one, _), (other, version) = (whole[name] for name in _PAPER_BENCHMARKS)
-        found[_average_name(version)] = tuple(
-            None if a is None or b is None else (a + b) / 2 for a, b in zip(one, other, strict=True)
-        )
-    return found
-
-
-def _published_line(row: PublishedRow) -> _Line:
-    found = {
-        "HumanEval": row.humaneval,
-        _mbpp_name(row.mbpp_version): row.mbpp,
-        _average_name(row.mbpp_version): row.average,
-    }
-    some = {name: pair for name, pair in found.items() if pair != (None, None)}
-    return _Line(row.model, row.protocol, some, row.size, row.source.name)
-
-
-def _release(run: Run) -> Release | None:
-    return release(*run.benchmark)
-
-
-def _column(run: Run) -> str:
-    """The name of the column that has a run's scores."""
-    name, digest = run.benchmark
-    known = release(name, digest)
-    if known is None:
-        return f"{name} of other tests, {digest[:8]}" if name in _PAPER_BENCHMARKS else name
-    return "HumanEval" if name == "humaneval" else _mbpp_name(known.version)
-
-
-def _mbpp_name(version: str) -> str:
-    tasks = tasks_of_mbpp(version)
-    return f"MBPP {version}, {tasks} tasks" if tasks else f"MBPP, version {version}"
-
-
-def _average_name(version: str) -> str:
-    return f"Average, MBPP {version}"
-
-
-def _score_columns(lines: Iterable[_Line]) -> list[str]:
-    """Names of the columns that some line has: HumanEval, MBPP, averages, then any others."""
-    names = list(dict.fromkeys(name for line in lines for name in line.scores))
-    ranks = ("HumanEval", "MBPP", "Average", "")
-    return sorted(
-        names, key=lambda name: next(i for i, rank in enumerate(ranks) if name.startswith(rank))
-    )
-
-
-def _named(lines: Sequence[_Line]) -> Iterable[tuple[_Line, str]]:
-    """Each line and what it is called: what comes after a model's own line just what it adds."""
-    model = None
-    for line in lines:
-        added = label(line.protocol)
-        named = added if added and line.model == model else f"{line.model} {added}".rstrip()
-        model = line.model
-        yield line, f"{named} [{line.marks}]" if line.marks else named
-
-
-def _cells(line: _Line, names: Sequence[str], named: str) -> list:
-    return [
-        named,
-        line.size or None,
-        *(line.scores.get(name, (None, None)) for name in names),
-        line.source or None,
-    ]
-
-
-# Our runs, one by one.
 
 
 def runs_table(runs: Sequence[Run], ks: Sequence[int] = ()) -> Table:
@@ -279,8 +96,8 @@ def comparisons_table(found: Sequence[Comparison]) -> Table:
     rows = [
         [
             one.suite,
-            one.run.name,
-            one.other.name,
+            one.run.label,
+            one.other.label,
             one.tasks,
             one.difference,
             one.interval,
@@ -309,7 +126,7 @@ def rounds_table(runs: Sequence[Run]) -> Table:
         percent_interval("95 %, Wilson"),
     ]
     rows = [
-        [suite, run.name, one.number, one.answers, one.passed_public, one.solved, one.interval]
+        [suite, run.label, one.number, one.answers, one.passed_public, one.solved, one.interval]
         for run in runs
         for suite, field in run.suites.items()
         for one in rounds(run, field)
@@ -323,7 +140,7 @@ def rounds_table(runs: Sequence[Run]) -> Table:
 
 def errors_table(runs: Sequence[Run]) -> Table:
     """How the attempts of each round ended."""
-    counted = {run.name: errors_by_round(run) for run in runs}
+    counted = {run.label: errors_by_round(run) for run in runs}
     seen = [kind for kind in KINDS if any(one[kind] for many in counted.values() for one in many)]
     columns = [Column("run"), count("round"), count("passed"), *map(count, seen)]
     rows = [
@@ -353,7 +170,7 @@ def repairs_table(runs: Sequence[Run]) -> Table:
     ]
     rows = [
         [
-            run.name,
+            run.label,
             one.kind,
             one.failed,
             one.answered,
@@ -392,7 +209,7 @@ def costs_table(runs: Sequence[Run]) -> Table:
             rows.append(
                 [
                     suite,
-                    run.name,
+                    run.label,
                     one.answers,
                     one.tokens or None,
                     one.tokens_per_solved,

@@ -138,7 +138,7 @@ async function show(number) {
   const run = index.runs[index.run[number]];
   const facts = [
     index.outcomes[index.outcome[number]],
-    `${index.answers[number]} answers`,
+    `${index.answers[number]} answer${index.answers[number] === 1 ? "" : "s"}`,
     `${index.tokens[number].toLocaleString("en")} tokens`,
     ...Object.entries(verdict).map(([suite, status]) => `${suite} tests: ${status}`),
   ];

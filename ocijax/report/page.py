@@ -171,5 +171,5 @@ def _packed_runs(runs: Sequence[Run]) -> Iterator[str]:
 
 def _packed(name: str, value: Any) -> str:
     text = json.dumps(value, separators=(",", ":"))
-    packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    packed = base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
     return f'<script type="text/plain" id="{name}">{packed}</script>\n'

@@ -108,9 +108,9 @@ def _rates_plot(runs: Sequence[Run]) -> Plot | None:
             for share in (one.wilson[0], one.rate, one.wilson[1])
         )
         kind = f"series-{suites.index(suite) % SERIES}"
-        _row_label(drawing, f"{run.name} {suite}" if many else run.name, y)
+        _row_label(drawing, f"{run.label} {suite}" if many else run.label, y)
         drawing.line(f"{kind} stroke", low, y, high, y)
-        tip = f"{run.name}, {suite}: {one.rate:.1%} ({one.wilson[0]:.1%} to {one.wilson[1]:.1%})"
+        tip = f"{run.label}, {suite}: {one.rate:.1%} ({one.wilson[0]:.1%} to {one.wilson[1]:.1%})"
         drawing.add("circle", kind, tip=tip, cx=middle, cy=y, r=5)
         drawing.add("text", "value", f"{one.rate:.1%}", x=right + 12, y=y + 4)
     note = "Of all tasks, with 95 % Wilson intervals."
@@ -125,7 +125,7 @@ def _rounds_plots(runs: Sequence[Run]) -> list[Plot]:
             by_round = rounds(run, field)
             if by_round:
                 key = suite, run.settings["version"], run.model
-                groups.setdefault(key, {})[run.name] = by_round
+                groups.setdefault(key, {})[run.label] = by_round
     several = len({model for _, _, model in groups}) > 1
     return [
         _rounds_plot(f"Pass rate by round: {suite}{f', {model}' if several else ''}", lines)
@@ -179,9 +179,9 @@ def _errors_plot(runs: Sequence[Run]) -> Plot | None:
     for run in runs:
         by_round = errors_by_round(run)
         if len(by_round) > 1:
-            bars += [(f"{run.name}, first", by_round[0]), ("last", ended_with(run))]
+            bars += [(f"{run.label}, first", by_round[0]), ("last", ended_with(run))]
         elif by_round:
-            bars.append((run.name, by_round[0]))
+            bars.append((run.label, by_round[0]))
     if not bars:
         return None
     kinds = [None, *(kind for kind in KINDS if any(counts[kind] for _, counts in bars))]
@@ -221,7 +221,7 @@ def _tokens_plot(runs: Sequence[Run]) -> Plot | None:
         suite, field = list(run.suites.items())[-1]
         each = cost(run, field).tokens_per_solved
         if each is not None:
-            bars.append((run.name, suite, each))
+            bars.append((run.label, suite, each))
     if not bars:
         return None
     title = "Tokens per solved task"

@@ -33,7 +33,7 @@ class PublishedRow:
       group: as the source groups models, by size mostly.
       model: its name there.
       size: its parameters, or nothing.
-      protocol: as `ocijax.report.protocols` names it, or ``other``.
+      protocol: as `ocijax.report.protocols` lists them, or ``other``.
       source: where it is from.
       humaneval: on HumanEval and HumanEval+.
       mbpp: on MBPP and MBPP+.

@@ -59,6 +59,11 @@ class Run:
     seconds: float | None = None
 
     @property
+    def label(self) -> str:
+        """The name, and that it is not finished where it is not."""
+        return self.name if self.finished else f"{self.name} (unfinished)"
+
+    @property
     def benchmark(self) -> tuple[str, str]:
         """Name and digest of the benchmark."""
         return self.settings["benchmark"], self.settings["version"]

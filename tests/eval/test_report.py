@@ -43,6 +43,13 @@ def test_runs_may_be_repeated(runs, tmp_path):
     assert "McNemar" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_an_unfinished_run_is_told_and_reported(runs, tmp_path):
+    write_run(tmp_path / "runs" / "c", [judged("t/1", True)], tasks=164, finished=False)
+    ended = start(f"--runs={runs}", f"--output={tmp_path / 'out'}")
+    assert (ended.returncode, ended.stderr) == (0, "unfinished: c, 1 of 164 tasks\n")
+    assert "unfinished: 1 of 164 tasks" in (tmp_path / "out" / "report.md").read_text()
+
+
 def test_a_report_needs_no_jax(runs, tmp_path):
     code = (
         "import sys; from ocijax.report.files import write_report; "

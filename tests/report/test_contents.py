@@ -80,6 +80,7 @@ def test_an_unfinished_run_is_marked_everywhere_it_is_told(tmp_path):
     found = made(tmp_path)
     assert found["results"][0]["model"].endswith("[HumanEval: 87 of 164 tasks]")
     assert found["runs"][0]["state"] == "unfinished: 87 of 164 tasks"
+    assert found["costs"][0]["run"] == "run (unfinished)"
 
 
 def test_a_run_without_a_result_is_told(tmp_path):
@@ -102,6 +103,29 @@ def test_the_same_under_other_settings_is_a_line_of_its_own(tmp_path):
     names = [line["model"] for line in made(tmp_path)["results"]]
     assert names[0].endswith("[2 rounds, temperature 0.6, seed 3]")
     assert names[1].endswith("[2 rounds, temperature 0.8, seed 3]")
+
+
+def test_lines_that_options_do_not_tell_apart_are_told_by_their_runs(tmp_path):
+    for longest in (64, 1024):
+        sampling = {"max_new_tokens": longest}
+        write_run(tmp_path / f"up-to-{longest}", [row("t/1", "pass", True)], sampling=sampling)
+    names = [line["model"] for line in made(tmp_path)["results"]]
+    assert names[0].endswith("[up-to-1024]")
+    assert names[1].endswith("[up-to-64]")
+
+
+def test_samples_of_some_tasks_are_marked(tmp_path):
+    known = HUMANEVAL | {"tasks": 164, "programs": "hash"}
+    write_run(tmp_path / "run", rows(20, 10, 10), **known)
+    assert made(tmp_path)["results"][0]["model"].endswith("[HumanEval: 20 of 164 tasks]")
+
+
+def test_files_of_one_name_and_other_tests_have_columns_of_their_own(tmp_path):
+    for digest in ("a" * 32, "b" * 32):
+        write_run(tmp_path / digest[0], [judged("t/1", digest[0] == "a")], version=digest)
+    [line] = made(tmp_path)["results"]
+    assert line["adding of tests aaaaaaaa"] == "100.0"
+    assert line["adding of tests bbbbbbbb"] == "0.0"
 
 
 def test_pass_at_k_is_there_where_samples_are(tmp_path):
