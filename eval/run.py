@@ -39,6 +39,7 @@ from ocijax.judge.checker import EVALUATORS
 from ocijax.judge.samples import read_samples
 from ocijax.program import run
 from ocijax.prompts.prompts import PRESETS, load_prompts
+from ocijax.refine.sanitize import SANITIZERS
 from ocijax.sample.endpoint import Endpoint
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.result import Limits
@@ -164,6 +165,8 @@ def check_flags(values: flags.FlagValues) -> None:
             f"--protocol={values.protocol}: a samples file holds finished answers; only a "
             "--checkpoint or an --endpoint can repair them"
         )
+    if values.samples and values["sanitizer"].present:
+        raise InputError("--sanitizer: a samples file holds programs, no answers; leave it out")
     for name in () if values.checkpoint else _OF_A_CHECKPOINT:
         if values[name].present:
             raise InputError(f"--{name}: is for a --checkpoint; leave it out")
@@ -207,6 +210,7 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             prompts=load_prompts(values.prompts),
             oracle_tests=values.oracle_tests,
             evaluator=values.evaluator,
+            sanitizer=values.sanitizer,
             adviser=_adviser(),
             adviser_name=_adviser_name(),
             budget=read_budget(values.budget) if values.budget else None,
@@ -293,6 +297,7 @@ if __name__ == "__main__":
         "oracle_tests", "plus", ["base", "plus"], "Suites that oracle protocols run and show."
     )
     flags.DEFINE_enum("evaluator", "ocijax", EVALUATORS, "Whose verdicts score, where they differ.")
+    flags.DEFINE_enum("sanitizer", "fenced", list(SANITIZERS), "How code is found in answers.")
     flags.DEFINE_string("adviser_endpoint", "", "OpenAI-compatible endpoint that gives guidance.")
     flags.DEFINE_string("adviser_model", "", "Which of its models.")
     flags.DEFINE_string("budget", "", "Workdir of the run whose tokens each task may have.")

@@ -110,6 +110,7 @@ def sweep(plan: Plan, sandbox: Sandbox, host: int, hosts: int) -> list[tuple[str
                             prompts=prompts,
                             oracle_tests=plan.oracle_tests,
                             evaluator=plan.evaluator,
+                            sanitizer=plan.sanitizer,
                             adviser=adviser if how.advised else None,
                             adviser_name=_endpoint_name(plan.adviser) if how.advised else "",
                             budget=(

@@ -49,6 +49,7 @@ def evaluate(
     prompts: Prompts | None = None,
     oracle_tests: Literal["base", "plus"] = "plus",
     evaluator: Evaluator = "ocijax",
+    sanitizer: str = "fenced",
     adviser: Generator | None = None,
     adviser_name: str = "",
     budget: Budget | None = None,
@@ -76,6 +77,7 @@ def evaluate(
       prompts: what the model is told; our own by default.
       oracle_tests: those that oracle protocols run and show.
       evaluator: whose verdicts score.
+      sanitizer: how programs are found in answers, one of `ocijax.refine.sanitize.SANITIZERS`.
       adviser: words the guidance of ``human`` and ``human_oracle``.
       adviser_name: its model, for the record.
       budget: tokens of each trajectory of ``resample_tokens``.
@@ -100,6 +102,7 @@ def evaluate(
         **_origin(benchmark, protocol, sandbox, model, evaluator),
         "rounds": rounds,
         "samples": samples,
+        "sanitizer": sanitizer,
         "sampling": asdict(settings),
         "prompts": {"name": prompts.name, "sha256": prompts.digest},
     }
@@ -133,10 +136,11 @@ def evaluate(
                     evaluator,
                     observe,
                     ask_again=_ask_again(protocol, adviser, prompts, settings, store),
-                    attempt=(
-                        partial(try_scoring_tests, wording=prompts.wording, tests=oracle_tests)
-                        if how.oracle
-                        else partial(try_public_tests, wording=prompts.wording)
+                    attempt=partial(
+                        try_scoring_tests if how.oracle else try_public_tests,
+                        wording=prompts.wording,
+                        sanitizer=sanitizer,
+                        **({"tests": oracle_tests} if how.oracle else {}),
                     ),
                     prompts=prompts,
                     tokens_left=partial(_tokens_left, budget) if how.budgeted else _no_budget,

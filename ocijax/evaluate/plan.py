@@ -27,10 +27,10 @@ Every combination is one run::
     url = "http://127.0.0.1:8001/v1"
     model = "fourth"
 
-``prompts`` (a preset or file), ``oracle_tests``, ``evaluator``, ``tasks`` (the first so many),
-``packages`` and ``batch_size`` may stand at the top. A run of ``resample_tokens`` has the budget of
-the run of ``budget_protocol`` (``execution`` by default) with as many rounds, which has to be
-planned too.
+``prompts`` (a preset or file), ``oracle_tests``, ``evaluator``, ``sanitizer``, ``tasks`` (the
+first so many), ``packages`` and ``batch_size`` may stand at the top. A run of ``resample_tokens``
+has the budget of the run of ``budget_protocol`` (``execution`` by default) with as many rounds,
+which has to be planned too.
 """
 
 import hashlib
@@ -44,6 +44,7 @@ from typing import Any, Literal
 from ocijax.errors import InputError
 from ocijax.evaluate.protocols import PROTOCOLS, check_protocol
 from ocijax.judge.checker import EVALUATORS, Evaluator
+from ocijax.refine.sanitize import SANITIZERS
 from ocijax.sample.settings import SamplingSettings
 
 
@@ -77,6 +78,7 @@ class Plan:
     prompts: str = "turns"
     oracle_tests: Literal["base", "plus"] = "plus"
     evaluator: Evaluator = "ocijax"
+    sanitizer: str = "fenced"
     budget_protocol: str = "execution"
     tasks: int | None = None
     packages: Sequence[str] = ("numpy",)
@@ -167,6 +169,8 @@ def _parse(parsed: dict[str, Any]) -> Plan:
             raise InputError(f"{name} must be a table")
     if parsed.get("oracle_tests", "plus") not in ("base", "plus"):
         raise InputError("oracle_tests is neither base nor plus")
+    if parsed.get("sanitizer", "fenced") not in SANITIZERS:
+        raise InputError(f"sanitizer must be one of {', '.join(SANITIZERS)}")
     if parsed.get("evaluator", "ocijax") not in EVALUATORS:
         raise InputError(f"evaluator must be {' or '.join(EVALUATORS)}")
     if unknown := [name for name in parsed.get("checkpoint", {}) if name not in _CHECKPOINT]:

@@ -15,7 +15,9 @@ from ocijax.refine.feedback import (
     no_code_feedback,
     public_feedback,
 )
+from ocijax.refine.sanitize import SANITIZERS
 from ocijax.sample.settings import Completion
+from ocijax.sandbox.languages import PYTHON
 from ocijax.sandbox.sandbox import Sandbox
 
 
@@ -46,10 +48,23 @@ Try = Callable[[Sandbox, Task, Completion], Awaitable[Attempt]]
 
 
 async def try_public_tests(
-    sandbox: Sandbox, task: Task, completion: Completion, *, wording: Wording = OURS
+    sandbox: Sandbox,
+    task: Task,
+    completion: Completion,
+    *,
+    wording: Wording = OURS,
+    sanitizer: str = "fenced",
 ) -> Attempt:
-    """Runs the program of an answer on the tests that may be shown."""
-    program = extract_code(completion.text, task.definition, task.language)
+    """Runs the program of an answer on the tests that may be shown.
+
+    Args:
+      sandbox: runs the program.
+      task: whose tests those are.
+      completion: the answer.
+      wording: of the feedback.
+      sanitizer: how the program is found, one of `ocijax.refine.sanitize.SANITIZERS`.
+    """
+    program = _program(completion, task, sanitizer)
     if program is None:
         return _attempt(
             completion, None, no_code_feedback(task.language, task.entry_point, wording)
@@ -65,6 +80,7 @@ async def try_scoring_tests(
     completion: Completion,
     *,
     wording: Wording = OURS,
+    sanitizer: str = "fenced",
     tests: Literal["base", "plus"] = "plus",
 ) -> Attempt:
     """Runs the program of an answer on the very tests that score it, and tells of them.
@@ -77,9 +93,10 @@ async def try_scoring_tests(
       task: whose suites those are.
       completion: the answer.
       wording: of the feedback, each part of which is cut by itself.
+      sanitizer: how the program is found, one of `ocijax.refine.sanitize.SANITIZERS`.
       tests: ``base``, or ``plus`` for both suites.
     """
-    program = extract_code(completion.text, task.definition, task.language)
+    program = _program(completion, task, sanitizer)
     if program is None:
         return _attempt(
             completion, None, no_code_feedback(task.language, task.entry_point, wording)
@@ -95,6 +112,13 @@ async def try_scoring_tests(
             told.append(_suite_feedback(task, verdict, wording))
     parts = [text.removeprefix(wording.label) for text in told]
     return _attempt(completion, program, wording.label + "\n".join(parts) if parts else "")
+
+
+def _program(completion: Completion, task: Task, sanitizer: str) -> str | None:
+    # EvalPlus's ways are for Python.
+    if sanitizer == "fenced" or task.language != PYTHON:
+        return extract_code(completion.text, task.definition, task.language)
+    return SANITIZERS[sanitizer](completion.text, task.entry_point)
 
 
 def _attempt(completion: Completion, program: str | None, feedback: str) -> Attempt:

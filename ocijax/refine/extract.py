@@ -44,7 +44,7 @@ def extract_code(reply: str, entry_point: str = "", language: str = "python") ->
             return (defining or candidates)[-1]
     if blocks or language != "python":
         return None
-    return reply if reply.strip() and _is_python(reply) else None
+    return reply if reply.strip() and is_python(reply) else None
 
 
 def defines(code: str, name: str, language: str = "python") -> bool:
@@ -109,7 +109,8 @@ def _joined(lines: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _is_python(text: str) -> bool:
+def is_python(text: str) -> bool:
+    """Whether a text can be parsed as a program."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are about the reply's code, not ours
