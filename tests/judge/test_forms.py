@@ -34,11 +34,11 @@ def base(judge, asked, program):
 @pytest.mark.parametrize("language", SUMS)
 def test_a_program_of_any_language_is_judged_by_what_it_prints(judge, language):
     needs(language)
-    asked = task(SUM, StdinTest("-5 7", "2"), language=language)
+    asked = task(SUM, language=language)
     assert base(judge, asked, SUMS[language]).status == "pass"
     wrong = base(judge, asked, DIFFERENCES[language])
     assert (wrong.status, wrong.case, wrong.outcome.status) == ("fail", SUM, "ok")
-    assert wrong.outcome.value.strip() in ("-1", "2")
+    assert wrong.outcome.value.strip() in ("-1", "2")  # what it printed
 
 
 @pytest.mark.parametrize("language", ADDS)
