@@ -31,8 +31,10 @@ from ocijax.evaluate.evaluation import evaluate, judge_samples
 from ocijax.evaluate.protocols import PROTOCOLS, check_protocol
 from ocijax.evaluate.summary import SummaryRow, table
 from ocijax.judge.benchmark import Benchmark, load_benchmark
+from ocijax.judge.checker import EVALUATORS
 from ocijax.judge.samples import read_samples
 from ocijax.program import run
+from ocijax.refine.sanitize import SANITIZERS
 from ocijax.sample.endpoint import Endpoint
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.result import Limits
@@ -147,6 +149,8 @@ def check_flags(values: flags.FlagValues) -> None:
             f"--protocol={values.protocol}: a samples file holds finished answers; only a "
             "--checkpoint or an --endpoint can repair them"
         )
+    if values.samples and values["sanitizer"].present:
+        raise InputError("--sanitizer: a samples file holds programs, no answers; leave it out")
     for name in () if values.checkpoint else _OF_A_CHECKPOINT:
         if values[name].present:
             raise InputError(f"--{name}: is for a --checkpoint; leave it out")
@@ -187,6 +191,8 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             model=model,
             rounds=values.rounds,
             samples=values.samples_per_task,
+            sanitizer=values.sanitizer,
+            evaluator=values.evaluator,
             at_once=values.batch_size,
             observe=bar,
         )
@@ -225,7 +231,13 @@ def _judge(sandbox: Sandbox) -> list[SummaryRow]:
     benchmark = _load(sandbox)
     with ProgressBar(f"{benchmark.name} samples") as bar:
         return judge_samples(
-            benchmark, samples, sandbox, values.workdir, source=values.samples, observe=bar
+            benchmark,
+            samples,
+            sandbox,
+            values.workdir,
+            source=values.samples,
+            evaluator=values.evaluator,
+            observe=bar,
         )
 
 
@@ -249,6 +261,8 @@ if __name__ == "__main__":
     flags.DEFINE_string("benchmark", None, "humaneval, mbpp, or a file of tasks.", required=True)
     flags.DEFINE_string("workdir", None, "Folder of the run; made where absent.", required=True)
     flags.DEFINE_enum("protocol", "single", list(PROTOCOLS), "What the model sees.")
+    flags.DEFINE_enum("evaluator", "ocijax", list(EVALUATORS), "Whose verdicts count as passed.")
+    flags.DEFINE_enum("sanitizer", "fenced", list(SANITIZERS), "How code is found in answers.")
     flags.DEFINE_string("tasks", "", "The first N tasks, or ids, with commas; all by default.")
     flags.DEFINE_integer("rounds", 2, "Most answers for a task.", lower_bound=1)
     flags.DEFINE_integer("samples_per_task", 1, "Trajectories for each task.", lower_bound=1)

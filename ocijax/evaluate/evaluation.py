@@ -15,10 +15,11 @@ from ocijax.evaluate.record import RecordedGenerator
 from ocijax.evaluate.store import ResultStore, Row, write_json
 from ocijax.evaluate.summary import SummaryRow, summarize, to_json
 from ocijax.judge.benchmark import Benchmark
-from ocijax.judge.checker import Verdict, check
+from ocijax.judge.checker import Evaluator, Verdict, check
 from ocijax.judge.samples import Sample
 from ocijax.judge.task import Task
 from ocijax.refine.loop import SHOW_FEEDBACK, Attempt, Trajectory, begin, refine
+from ocijax.refine.sanitize import SANITIZERS
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
 
@@ -37,6 +38,8 @@ def evaluate(
     model: str = "",
     rounds: int = 2,
     samples: int = 1,
+    sanitizer: str = "fenced",
+    evaluator: Evaluator = "ocijax",
     at_once: int = 64,
     observe: Observe = lambda done, total: None,
 ) -> list[SummaryRow]:
@@ -56,6 +59,8 @@ def evaluate(
       model: what answers, for the record.
       rounds: most answers for a task; ``single`` has one.
       samples: independent trajectories for each task.
+      sanitizer: how programs are found in answers, one of `ocijax.refine.sanitize.SANITIZERS`.
+      evaluator: whose verdicts score them, see `ocijax.judge.checker.check`.
       at_once: how many of them are under way, see `ocijax.refine.loop.refine`.
       observe: told of progress.
 
@@ -68,9 +73,10 @@ def evaluate(
     rounds = 1 if protocol == "single" else rounds
     check_protocol(protocol, rounds, settings.temperature)
     record = {
-        **_origin(benchmark, protocol, sandbox, model),
+        **_origin(benchmark, protocol, sandbox, model, evaluator),
         "rounds": rounds,
         "samples": samples,
+        "sanitizer": sanitizer,
         "sampling": asdict(settings),
     }
     with ResultStore(workdir, record) as store:
@@ -86,6 +92,8 @@ def evaluate(
                     sandbox,
                     settings,
                     rounds,
+                    sanitizer,
+                    evaluator,
                     at_once,
                     observe,
                 )
@@ -100,6 +108,7 @@ def judge_samples(
     workdir: str | Path,
     *,
     source: str = "",
+    evaluator: Evaluator = "ocijax",
     observe: Observe = lambda done, total: None,
 ) -> list[SummaryRow]:
     """Judges programs that were written elsewhere; arguments as for `evaluate`.
@@ -119,16 +128,18 @@ def judge_samples(
     if not programs:
         raise InputError(f"{source}: has no sample of the {len(tasks)} tasks of {benchmark.name}")
     record = {
-        **_origin(benchmark, "single", sandbox, source),
+        **_origin(benchmark, "single", sandbox, source, evaluator),
         "programs": _hash(programs.values()),
     }
     with ResultStore(workdir, record) as store:
         observe(len(store.rows), len(programs))
-        asyncio.run(_judge_programs(store, tasks, programs, sandbox, observe))
+        asyncio.run(_judge_programs(store, tasks, programs, sandbox, evaluator, observe))
         return _finish(store, benchmark, "single")
 
 
-def _origin(benchmark: Benchmark, protocol: str, sandbox: Sandbox, model: str) -> dict[str, Any]:
+def _origin(
+    benchmark: Benchmark, protocol: str, sandbox: Sandbox, model: str, evaluator: Evaluator
+) -> dict[str, Any]:
     """What makes a run, whatever its protocol."""
     return {
         "benchmark": benchmark.name,
@@ -139,6 +150,7 @@ def _origin(benchmark: Benchmark, protocol: str, sandbox: Sandbox, model: str) -
         "model": model,
         "isolation": sandbox.isolation,
         "packages": sandbox.packages,
+        "evaluator": evaluator,
     }
 
 
@@ -150,6 +162,8 @@ async def _solve(
     sandbox: Sandbox,
     settings: SamplingSettings,
     rounds: int,
+    sanitizer: str,
+    evaluator: Evaluator,
     at_once: int,
     observe: Observe,
 ) -> None:
@@ -170,7 +184,7 @@ async def _solve(
         if (trajectory.task.task_id, trajectory.sample) in finished:
             return
         async with judging:
-            verdict = await check(sandbox, trajectory.task, trajectory.program)
+            verdict = await check(sandbox, trajectory.task, trajectory.program, evaluator)
         store.results.append(_row(trajectory, verdict))
         observe(len(store.rows), len(trajectories))
 
@@ -181,6 +195,7 @@ async def _solve(
         settings,
         rounds,
         ask_again=PROTOCOLS[protocol] or SHOW_FEEDBACK,
+        extract=SANITIZERS[sanitizer],
         at_once=at_once,
         finish=finish,
         recall=recall,
@@ -192,13 +207,14 @@ async def _judge_programs(
     tasks: dict[str, Task],
     programs: dict[tuple[str, int], str],
     sandbox: Sandbox,
+    evaluator: Evaluator,
     observe: Observe,
 ) -> None:
     judging = _checks_at_a_time()
 
     async def judge(task_id: str, number: int, program: str) -> None:
         async with judging:
-            verdict = await check(sandbox, tasks[task_id], program)
+            verdict = await check(sandbox, tasks[task_id], program, evaluator)
         row = {**_verdict(task_id, number, verdict, program), "rounds": 1, "generated_tokens": 0}
         store.results.append(row)
         observe(len(store.rows), len(programs))

@@ -30,7 +30,7 @@ def extract_code(reply: str, entry_point: str = "") -> str | None:
         if candidates:
             defining = [code for code in candidates if defines(code, entry_point)]
             return (defining or candidates)[-1]
-    return reply if not blocks and reply.strip() and _is_python(reply) else None
+    return reply if not blocks and reply.strip() and is_python(reply) else None
 
 
 def defines(code: str, name: str) -> bool:
@@ -79,7 +79,8 @@ def _joined(lines: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _is_python(text: str) -> bool:
+def is_python(text: str) -> bool:
+    """Whether Python can parse it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are about the reply's code, not ours

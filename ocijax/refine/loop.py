@@ -12,6 +12,7 @@ from ocijax.judge.checker import run_public
 from ocijax.judge.task import Task
 from ocijax.refine.extract import extract_code
 from ocijax.refine.feedback import no_code_feedback, public_feedback
+from ocijax.refine.sanitize import Sanitizer
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
 
@@ -107,6 +108,7 @@ async def refine(
     rounds: int,
     *,
     ask_again: AskAgain = SHOW_FEEDBACK,
+    extract: Sanitizer = extract_code,
     at_once: int = 64,
     finish: Callable[[Trajectory], Awaitable[None]] | None = None,
     recall: Callable[[Trajectory, Completion], Attempt | None] = lambda one, completion: None,
@@ -132,6 +134,7 @@ async def refine(
       settings: how to answer; each answer draws from a seed of its own.
       rounds: most answers for a task.
       ask_again: what the next round sees.
+      extract: finds the program in an answer.
       at_once: tasks under way; no more than a sampler has slots, so that each keeps its own.
       finish: awaited with each trajectory as it ends.
       recall: asked for an attempt before it is run: one that is known already is not run again.
@@ -148,7 +151,9 @@ async def refine(
         [completion] = await asyncio.get_running_loop().run_in_executor(
             threads, generator.generate, [asked], seeded
         )
-        made = recall(before, completion) or await try_answer(sandbox, before.task, completion)
+        made = recall(before, completion) or await try_answer(
+            sandbox, before.task, completion, extract
+        )
         return replace(
             before,
             conversation=asked.append("assistant", completion.text),
@@ -196,9 +201,11 @@ def _chance(settings: SamplingSettings, number: int) -> random.Random:
     return random.Random(f"{settings.seed}/{number}")
 
 
-async def try_answer(sandbox: Sandbox, task: Task, completion: Completion) -> Attempt:
+async def try_answer(
+    sandbox: Sandbox, task: Task, completion: Completion, extract: Sanitizer = extract_code
+) -> Attempt:
     """Finds the program in an answer and runs it on the tests that may be shown."""
-    program = extract_code(completion.text, task.entry_point)
+    program = extract(completion.text, task.entry_point)
     if program is None:
         passed, feedback = False, no_code_feedback()
     else:
