@@ -274,7 +274,7 @@ FAULTS: dict[str, Mutate] = {
     "exit": _insert("raise SystemExit(0)", "exit()", "import os\nos._exit(0)"),
     "memory": _insert("bytearray(1 << 40)", "[0] * (1 << 40)"),
     "slow": _insert(
-        "import time\nstart = time.time()\nwhile time.time() - start < 3: pass",
+        "import time\nstart = time.process_time()\nwhile time.process_time() - start < 3: pass",
     ),
     "endless": _insert("while True: pass"),
 }

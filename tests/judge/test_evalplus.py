@@ -202,6 +202,34 @@ def test_arguments_have_the_types_that_json_lacks(data_dir, number, arguments):
     assert repr(problem.base[0]) == repr(arguments)
 
 
+OLD = {
+    "Mbpp/164": ("def are_equivalent(a, b): return a == b", [[[36, 57]]], "are_equivalent"),
+    "Mbpp/249": ("def intersection_array(a, b): return b", [[[[1], [1]]]], "intersection_array"),
+    "Mbpp/295": ("def sum_div(n): return 1", [[[1]]], "sum_div"),
+    "Mbpp/444": ("def trim_tuple(a, k): return str(a)", [[[[[1, 2]], 1]]], "trim_tuple"),
+}
+"""What tasks that MBPP+ 0.1.0 has beside those of 0.2.0 need: oracles and types of arguments."""
+
+
+def test_tasks_of_an_older_mbpp_keep_their_oracles_and_types(load, judge):
+    rows = [
+        ROW
+        | {"task_id": name, "prompt": '"""Do."""\n', "entry_point": entry_point}
+        | {"canonical_solution": solution, "base_input": inputs, "plus_input": []}
+        for name, (solution, [inputs], entry_point) in OLD.items()
+    ]
+    tasks = {task.task_id: task for task in load(*rows, name="mbpp").tasks}
+    assert {name: task.suites["base"].oracle for name, task in tasks.items()} == {
+        "Mbpp/164": "anything",
+        "Mbpp/249": "same_set",
+        "Mbpp/295": "zero_too",
+        "Mbpp/444": "equal",
+    }
+    assert tasks["Mbpp/444"].suites["base"].cases[0].expected == "[(1, 2)]"
+    assert judge.check(tasks["Mbpp/164"], "def are_equivalent(a, b): return None").passed_plus
+    assert judge.check(tasks["Mbpp/295"], "def sum_div(n): return 0").passed_plus
+
+
 HARD = {
     # Large outputs, ints of thousands of digits, a special oracle, floats.
     "humaneval": [0, 2, 4, 15, 32, 38, 47, 51, 53, 130, 137, 139],
@@ -223,6 +251,9 @@ def judged(name, sandbox, tasks, file):
         verdicts = await asyncio.gather(
             *(check(sandbox, *one) for one in zip(benchmark.tasks, programs, strict=True))
         )
+        for task, verdict in zip(benchmark.tasks, verdicts, strict=True):
+            if not verdict.passed_plus:
+                print(task.task_id, verdict)
         passed = [(verdict.passed_base, verdict.passed_plus) for verdict in verdicts]
         return [sum(column) for column in zip(*passed, strict=True)], benchmark
 
