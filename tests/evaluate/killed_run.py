@@ -70,9 +70,9 @@ def main(workdir: Path, protocol: str, steps: int) -> None:
     lines = results.read_text().split("\n")[:-1] if results.exists() else []
     finished = {json.loads(line)["task_id"] for line in lines}
 
-    async def checked(sandbox, task, program):
+    async def checked(sandbox, task, *rest):
         assert task.task_id not in finished, f"{task.task_id} is judged twice"
-        return await check(sandbox, task, program)
+        return await check(sandbox, task, *rest)
 
     evaluation.check = checked
     evaluation.evaluate(
