@@ -1,161 +1,188 @@
-"""Our verdicts beside EvalPlus's own, on canonical solutions with one fault each.
+"""Our verdicts beside EvalPlus 0.3.1's own, on the programs of a samples file, in one run.
 
-    export HUMANEVAL_OVERRIDE_PATH=HumanEvalPlus.jsonl MBPP_OVERRIDE_PATH=MbppPlus.jsonl
-    python -m benchmarks.parity --each=80
+    python -m benchmarks.mutants --output=mutants.jsonl
+    python -m benchmarks.parity --samples=mutants.jsonl --workdir=runs/parity
 
-Programs are those of `benchmarks.mutants`; EvalPlus judges them by ``untrusted_check``, as its
-``evaluate`` does, with its own expected outputs. A line tells each that is judged otherwise. The
-exit status is 1 where that happens to a program that ends within EvalPlus's limits, but for
-HumanEval/32, which EvalPlus 0.3.1 lets nothing pass. Its limits are of the clock, so a program that
-it judges otherwise is judged by it again, twice at most. EvalPlus wants its files unpacked.
+HUMANEVAL_OVERRIDE_PATH and MBPP_OVERRIDE_PATH name EvalPlus's files. Prints for each kind of fault
+how many programs we let pass, base and plus, on how many EvalPlus differs, and on how many still
+where it judges those again, with nothing else to do and `--patience` times its limits of time; then
+each difference. Exits with 1 where one is left.
+EvalPlus executes the programs by itself, in forks: give it none that you have not made. Its
+verdicts are made once for a workdir.
 """
 
 import asyncio
+import json
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from absl import flags
-from tqdm import tqdm
 
-from benchmarks.mutants import EACH, FAULTS, SEED, all_mutants
+from benchmarks.evalplus_peer import results_file
 from ocijax.errors import InputError
-from ocijax.judge.benchmark import load_benchmark
-from ocijax.judge.checker import Verdict, check
-from ocijax.judge.evalplus import OVERRIDES
+from ocijax.json_lines import read_rows, write_rows
+from ocijax.judge import evalplus
+from ocijax.judge.benchmark import Benchmark, load_benchmark
+from ocijax.judge.checker import check
+from ocijax.judge.task import Task
 from ocijax.program import run
 from ocijax.sandbox.result import Limits
 from ocijax.sandbox.sandbox import Sandbox
 
-BENCHMARKS = flags.DEFINE_list("benchmarks", list(OVERRIDES), "Which.")
-
-# What EvalPlus lets a program use.
-_LIMITS = Limits(cpu_seconds=600.0, memory_bytes=4 << 30)
-
-_TIMES = 3
-"""EvalPlus limits the clock: on a busy machine right programs fail now and then."""
-
-_NEVER_PASSES = "HumanEval/32"
+Row = dict[str, Any]
 
 
-def ours(benchmark: str, rows: Sequence[Mapping[str, str]]) -> list[Verdict]:
-    """Our verdicts."""
-    sandbox = Sandbox(_LIMITS, packages=["numpy"])
+@dataclass(frozen=True)
+class Judged:
+    """What both say of a program: status of base and of plus.
 
-    async def judge() -> list[Verdict]:
-        loaded = await load_benchmark(benchmark, sandbox, sorted({row["task_id"] for row in rows}))
-        tasks = {task.task_id: task for task in loaded.tasks}
-        at_once = asyncio.Semaphore(2 * len(os.sched_getaffinity(0)))
-        with tqdm(total=len(rows), desc=f"{benchmark}, ours", dynamic_ncols=True) as bar:
-
-            async def one(row: Mapping[str, str]) -> Verdict:
-                async with at_once:
-                    verdict = await check(sandbox, tasks[row["task_id"]], row["solution"])
-                bar.update()
-                return verdict
-
-            return await asyncio.gather(*map(one, rows))
-
-    return asyncio.run(judge())
-
-
-class EvalPlus:
-    """EvalPlus 0.3.1's verdicts on programs for one benchmark.
-
-    Raises:
-      InputError: evalplus is not installed.
+    Attributes:
+      row: of the samples file.
+      ours: our statuses, by suite.
+      theirs: EvalPlus's.
+      again: EvalPlus's with more time, where they differ.
     """
 
-    def __init__(self, benchmark: str):
-        try:
-            from evalplus.data.humaneval import get_human_eval_plus
-            from evalplus.data.mbpp import get_mbpp_plus
-        except ImportError as error:
-            raise InputError(
-                f"evalplus cannot be imported ({error}): pip install 'ocijax[eval]'"
-            ) from error
-        self._benchmark = benchmark
-        get = {"humaneval": get_human_eval_plus, "mbpp": get_mbpp_plus}
-        self._problems = get[benchmark]()
-        self._expected: dict[str, dict[str, Any]] = {}
+    row: Row
+    ours: dict[str, str]
+    theirs: dict[str, str]
+    again: dict[str, str] | None = None
 
-    def judge(self, row: Mapping[str, str]) -> dict[str, str]:
-        """``pass``, ``fail`` or ``timeout`` for base and plus."""
-        from evalplus.eval import untrusted_check
+    @property
+    def fault(self) -> str:
+        """Its kind."""
+        return self.row.get("fault", "")
 
-        problem = self._problems[row["task_id"]]
-        expected = self._expect(row["task_id"])
-        verdict = {}
-        for suite in ("base", "plus"):
-            outputs, seconds = expected[suite]
-            verdict[suite], _ = untrusted_check(
-                self._benchmark,
-                row["solution"],
-                problem[f"{suite}_input"],
-                problem["entry_point"],
-                expected=outputs,
-                atol=problem["atol"],
-                ref_time=seconds,
-                fast_check=True,
-            )
-            if verdict[suite] != "pass":
-                return {"plus": "untested"} | verdict
-        return verdict
+    @property
+    def differ(self) -> bool:
+        """Whether one lets pass what the other does not: base, or base and plus."""
+        return passed(self.ours) != passed(self.theirs)
 
-    def _expect(self, task_id: str) -> dict[str, Any]:
-        from evalplus.eval._special_oracle import MBPP_OUTPUT_NOT_NONE_TASKS
-        from evalplus.gen.util import trusted_exec
+    @property
+    def still_differ(self) -> bool:
+        """The same, with more time."""
+        return self.again is not None and passed(self.ours) != passed(self.again)
 
-        if task_id not in self._expected:
-            problem = self._problems[task_id]
-            self._expected[task_id] = {
-                suite: trusted_exec(
-                    problem["prompt"] + problem["canonical_solution"],
-                    problem[f"{suite}_input"],
-                    problem["entry_point"],
-                    record_time=True,
-                    output_not_none=problem["entry_point"] in MBPP_OUTPUT_NOT_NONE_TASKS,
-                )
-                for suite in ("base", "plus")
-            }
-        return self._expected[task_id]
+
+def passed(statuses: dict[str, str]) -> tuple[bool, bool]:
+    """Base, and base and plus."""
+    base = statuses["base"] == "pass"
+    return base, base and statuses["plus"] == "pass"
+
+
+async def judge_ours(sandbox: Sandbox, tasks: dict[str, Task], rows: list[Row]) -> list[Row]:
+    """Our statuses for each row."""
+    at_once = asyncio.Semaphore(2 * sandbox.concurrency)
+
+    async def judge(row: Row) -> dict[str, str]:
+        async with at_once:
+            verdict = await check(sandbox, tasks[row["task_id"]], row["solution"])
+        return {name: suite.status for name, suite in verdict.suites.items()}
+
+    return await asyncio.gather(*map(judge, rows))
+
+
+def judge_theirs(
+    benchmark: str, rows: list[Row], workdir: Path, file: Path, patience: float = 1.0
+) -> list[Row]:
+    """EvalPlus's statuses for each row, given the file of problems and times its time limits.
+
+    Raises:
+      InputError: EvalPlus fails.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    samples, problems = workdir / f"{benchmark}.jsonl", workdir / f"{benchmark}-problems.jsonl"
+    results = results_file(samples)
+    if not results.exists():
+        write_rows(samples, rows)
+        wanted = {row["task_id"] for row in rows}  # it refuses to run without a program for each
+        every = read_rows(file, lambda row, number: row)
+        write_rows(problems, [row for row in every if row["task_id"] in wanted])
+        command = [sys.executable, "-m", "benchmarks.evalplus_peer", f"--patience={patience}"]
+        command += [f"--benchmark={benchmark}", f"--samples={samples}"]
+        environment = os.environ | {evalplus.OVERRIDES[benchmark]: str(problems)}
+        log = workdir / f"{benchmark}.log"
+        with open(log, "wb") as output:
+            ended = subprocess.run(command, env=environment, stdout=output, stderr=output)
+        if ended.returncode or not results.exists():
+            raise InputError(f"{log}: EvalPlus failed with status {ended.returncode}")
+    found: dict[str, list[Row]] = json.loads(results.read_text())["eval"]
+    known = {
+        (one["task_id"], one["solution"]): {
+            suite: one[f"{suite}_status"] for suite in ("base", "plus")
+        }
+        for verdicts in found.values()
+        for one in verdicts
+    }
+    try:
+        return [known[row["task_id"], row["solution"]] for row in rows]
+    except KeyError as error:
+        raise InputError(f"--workdir={workdir}: has verdicts on other programs") from error
+
+
+def compare(
+    benchmark: Benchmark, rows: list[Row], sandbox: Sandbox, workdir: Path, patience: float
+) -> list[Judged]:
+    """Both verdicts on a benchmark's rows."""
+    file = evalplus.data_file(benchmark.name)
+    tasks = {task.task_id: task for task in benchmark.tasks}
+    rows = [row for row in rows if row["task_id"] in tasks]
+    if not rows:
+        return []
+    theirs = judge_theirs(benchmark.name, rows, workdir, file)
+    ours = asyncio.run(judge_ours(sandbox, tasks, rows))
+    judged = [Judged(*one) for one in zip(rows, ours, theirs, strict=True)]
+    differing = [one.row for one in judged if one.differ]
+    if not differing:
+        return judged
+    later = judge_theirs(benchmark.name, differing, workdir / "again", file, patience)
+    again = iter(later)
+    return [replace(one, again=next(again)) if one.differ else one for one in judged]
+
+
+def print_table(judged: list[Judged]) -> None:
+    """A row for each kind of fault, and one for all."""
+    kinds: dict[str, list[Judged]] = defaultdict(list)
+    for one in judged:
+        kinds[one.fault].append(one)
+    print(
+        f"{'fault':12}{'programs':>10}{'pass base':>11}{'pass plus':>11}{'differ':>8}{'still':>7}"
+    )
+    for kind, group in (*sorted(kinds.items()), ("all", judged)):
+        base, plus = (
+            sum(column) for column in zip(*(passed(one.ours) for one in group), strict=True)
+        )
+        differ, still = sum(one.differ for one in group), sum(one.still_differ for one in group)
+        print(f"{kind:12}{len(group):10}{base:11}{plus:11}{differ:8}{still:7}")
 
 
 def main() -> int:
-    """Judges by both and prints the table; returns the exit status."""
-    alike: Counter[str] = Counter()
-    passed: Counter[str] = Counter()
-    others: Counter[str] = Counter()
-    unexplained = 0
-    for benchmark, rows in all_mutants(EACH.value, SEED.value).items():
-        if benchmark not in BENCHMARKS.value:
-            continue
-        theirs = EvalPlus(benchmark)
-        judged = zip(rows, ours(benchmark, rows), strict=True)
-        for row, verdict in tqdm(judged, f"{benchmark}, EvalPlus", len(rows), dynamic_ncols=True):
-            mine = verdict.passed_base, bool(verdict.passed_plus)
-            for _ in range(_TIMES):
-                found = theirs.judge(row)
-                told = found["base"] == "pass", found["plus"] == "pass"
-                if mine == told:
-                    break
-            fault = row["fault"]
-            passed[fault] += mine[1]
-            if mine == told:
-                alike[fault] += 1
-                continue
-            others[fault] += 1
-            status = {name: suite.status for name, suite in verdict.suites.items()}
-            print(f"{row['task_id']}, {fault}: {status} here, {found} by EvalPlus", flush=True)
-            ended = "timeout" not in (*found.values(), *status.values())
-            unexplained += ended and row["task_id"] != _NEVER_PASSES
-    print(f"{'fault':24}{'alike':>8}{'passed':>8}{'otherwise':>11}")
-    for fault in FAULTS:
-        print(f"{fault:24}{alike[fault]:8}{passed[fault]:8}{others[fault]:11}")
-    print(f"{'all':24}{alike.total():8}{passed.total():8}{others.total():11}")
-    return int(unexplained > 0)
+    """Prints the table and the differences."""
+    values = flags.FLAGS
+    workdir = Path(values.workdir)
+    rows = read_rows(values.samples, lambda row, number: row)
+    sandbox = Sandbox(Limits(cpu_seconds=600.0), packages=["numpy"])
+    judged: list[Judged] = []
+    for name in evalplus.OVERRIDES:
+        benchmark = asyncio.run(load_benchmark(name, sandbox))
+        judged += compare(benchmark, rows, sandbox, workdir, values.patience)
+    print_table(judged)
+    for one in judged:
+        if one.differ:
+            print(
+                f"{one.row['task_id']}, {one.fault}: ours {one.ours}, EvalPlus's {one.theirs},"
+                f" with more time {one.again}"
+            )
+    return int(any(one.still_differ for one in judged))
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("samples", None, "The programs (JSONL).", required=True)
+    flags.DEFINE_string("workdir", None, "Folder for EvalPlus's verdicts.", required=True)
+    flags.DEFINE_float("patience", 10.0, "Times EvalPlus's limits, for those that differ.", 1.0)
     run(main)

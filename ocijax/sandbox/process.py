@@ -32,7 +32,10 @@ _OWN_ENDINGS: tuple[Cause, ...] = ("oversize", "memory", "exit", "signal")
 
 
 class Time(NamedTuple):
-    """Time that has passed, or that may: on the clock, and of the process on a CPU, in seconds."""
+    """Time that has passed, or that may: on the clock, and of the process on a CPU, in seconds.
+
+    Where both are limited, waiting for a CPU does not count by the clock.
+    """
 
     wall: float
     cpu: float = math.inf
@@ -193,6 +196,8 @@ class Run:
         self._began: float | None = None
         self._last = self._allowed = Time(0.0, 0.0)
         self._clock = 0
+        self._process = 0
+        self._forgiven = 0.0
         self._deadline: float | None = time.monotonic() + _START_SECONDS
         self._cause: Cause | None = None
         self._killed = math.inf
@@ -274,6 +279,7 @@ class Run:
             # A frame on its way was in time: it is we who are slow to read it.
             if late >= (_TRANSFER_SECONDS if self._results in ready else 0.0):
                 if self._began is not None and self._cause is None:
+                    self._forgive_starvation()
                     self._deadline = self._next_deadline(self._now())
                 if self._deadline <= time.monotonic():
                     self._expire()
@@ -380,6 +386,7 @@ class Run:
             self._deadline = self._next_deadline(self._last)
 
     def _begin(self, process: int) -> None:
+        self._process = process
         self._clock = ~process << 3 | _PROCESS_CLOCK
         self._last = self._now()
         self._began = self._last.wall
@@ -398,6 +405,21 @@ class Run:
         cpu = self._allowed.cpu - (now.cpu - self._last.cpu)
         wait = max(cpu, _LEAST_WAIT) if cpu > 0 else 0.0
         return min(self._last.wall + self._allowed.wall, now.wall + wait)
+
+    def _forgive_starvation(self) -> None:
+        """Adds to the time by the clock what the process was ready to run and had no CPU.
+
+        Only where time on a CPU is limited too, which ends what never waits for anything else.
+        """
+        if self._allowed.cpu == math.inf:
+            return
+        try:
+            with open(f"/proc/{self._process}/schedstat") as file:
+                starved = int(file.read().split()[1]) / 1e9
+        except (OSError, IndexError):  # it has ended, or the kernel keeps no such statistics
+            return
+        self._allowed = Time(self._allowed.wall + starved - self._forgiven, self._allowed.cpu)
+        self._forgiven = starved
 
     def _expire(self) -> None:
         if self._cause is not None:

@@ -182,7 +182,8 @@ class Sandbox:
           inputs: positional arguments, plain data.
           wall_seconds: limit of each input, or one for each; ``limits.wall_seconds`` where None.
           cpu_seconds: likewise, of the time that the process spends on a CPU: unlike the other it
-            does not depend on what else the machine does. Whichever is reached first ends it.
+            does not depend on what else the machine does. Whichever is reached first ends it;
+            where there is such a limit, waiting for a CPU does not count by the clock either.
           value_bytes: longest encoding of a value; of a larger one comes its `Digest`.
           stop: called with the index and outcome of each input, as they come; true ends the calls.
 
@@ -205,7 +206,7 @@ class Sandbox:
         ending = await self._execute(
             self._pool(),
             job,
-            allowed=Time(self.limits.wall_seconds),
+            allowed=Time(self.limits.wall_seconds, self.limits.cpu_seconds),
             frame_bytes=value_bytes,
             receive=answers.receive,
         )

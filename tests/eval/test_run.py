@@ -140,6 +140,67 @@ def test_judging_samples_needs_no_jax(tasks_file, samples, tmp_path):
     assert not modules & {"jax", "jaxlib", "evalplus"}
 
 
+CLIENTS = {"openai", "anthropic", "google", "boto3", "vllm", "transformers", "torch", "datasets"}
+
+
+def test_humaneval_is_judged_without_any_client_of_a_model(tmp_path, monkeypatch):
+    problem = {
+        "task_id": "HumanEval/0",
+        "prompt": 'def twice(x):\n    """>>> twice(2)\n    4\n    """\n',
+        "entry_point": "twice",
+        "canonical_solution": "    return 2 * x\n",
+        "base_input": [[1]],
+        "plus_input": [[3]],
+        "atol": 0,
+    }
+    sample = {"task_id": "HumanEval/0", "completion": "    return x + x\n"}
+    for name, row in {"problems": problem, "samples": sample}.items():
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+    monkeypatch.setenv("HUMANEVAL_OVERRIDE_PATH", str(tmp_path / "problems.jsonl"))
+    monkeypatch.setenv("OCIJAX_CACHE", str(tmp_path / "cache"))
+    program = (
+        "import atexit, runpy, sys\n"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        "runpy.run_module('eval.run', run_name='__main__')"
+    )
+    flags = (f"--samples={tmp_path / 'samples.jsonl'}", f"--workdir={tmp_path / 'run'}")
+    child = subprocess.run(
+        [sys.executable, "-c", program, "--benchmark=humaneval", *flags],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = set(child.stderr.split())
+    assert "ocijax.judge.evalplus" in modules
+    assert not modules & (CLIENTS | {"evalplus", "jax"})
+    assert [row["passed_plus"] for row in rows(tmp_path / "run")] == [True]
+
+
+def test_the_evaluator_counts_and_is_recorded(tmp_path):
+    path, workdir = tmp_path / "samples.jsonl", tmp_path / "run"
+    task = {
+        "task_id": "root/1",
+        "instruction": "Find a root.",
+        "entry_point": "root",
+        "suites": {
+            "base": {"tests": [{"arguments": [[-1.0, 1.0]], "expected": 1.0}], "oracle": "root"}
+        },
+    }
+    (tmp_path / "roots.jsonl").write_text(json.dumps(task) + "\n")
+    path.write_text(json.dumps({"task_id": "root/1", "solution": "def root(x): return 1.0"}) + "\n")
+    flags = (f"--samples={path}", f"--benchmark={tmp_path / 'roots.jsonl'}")
+    run(*flags, f"--workdir={workdir}", "--evaluator=evalplus-0.3.1")
+    assert [row["passed_base"] for row in rows(workdir)] == [False]
+    assert json.loads((workdir / "settings.json").read_text())["evaluator"] == "evalplus-0.3.1"
+    assert "belongs to a run with evaluator=" in refusal(*flags, f"--workdir={workdir}")
+
+
+def test_a_sanitizer_is_not_for_samples(tasks_file, samples, tmp_path):
+    flags = (f"--samples={samples}", f"--benchmark={tasks_file}", f"--workdir={tmp_path / 'run'}")
+    assert refusal(*flags, "--sanitizer=paper").startswith("error: --sanitizer: a samples file")
+
+
 def test_a_checkpoint_is_measured(tasks_file, checkpoint, tmp_path):
     workdir = tmp_path / "run"
     flags = (f"--benchmark={tasks_file}", f"--workdir={workdir}", "--max_new_tokens=16")

@@ -1,4 +1,4 @@
-"""Makes sanitized.json: programs that EvalPlus 0.3.1's sanitizers, new and old, make of replies.
+"""Makes sanitized.json: what EvalPlus 0.3.1's sanitizers, new and old, make of replies.
 
 Install EvalPlus as make_evalplus.py says.
 
@@ -6,8 +6,6 @@ Install EvalPlus as make_evalplus.py says.
 
 With the name of a JSON file of ``[reply, entry point]`` pairs it prints the programs instead.
 """
-
-# ruff: noqa: E501
 
 import json
 import sys
@@ -50,31 +48,40 @@ REPLIES = [
     "f = abs\n\n\ndef f(x):\n    return 2\n",
     "class f:\n    def __init__(self, x):\n        self.x = x\n",
     "class A:\n    pass\n\n\nclass A:\n    y = 1\n\n\ndef f(x):\n    return A.y\n",
-    "import functools\n\n\n@functools.cache\ndef g(x):\n    return x\n\n\ndef f(x):\n    return g(x)\n",
+    "import functools\n\n\n@functools.cache\ndef g(x):\n    return x\n\n\ndef f(x):\n"
+    "    return g(x)\n",
     "@print\ndef f(x):\n    return x\n",
     "async def g(x):\n    return x\n\n\ndef f(x):\n    return g(x)\n",
     "from __future__ import annotations\nimport os\n\n\ndef f(x: X):\n    return x\n",
-    "try:\n    import numpy\nexcept ImportError:\n    numpy = None\n\n\ndef f(x):\n    return numpy\n",
+    "try:\n    import numpy\nexcept ImportError:\n    numpy = None\n\n\ndef f(x):\n"
+    "    return numpy\n",
     # What leads to which.
-    "g, h = 1, 2\ni = j = 3\nk: int = 4\nl: int\nm += 1\n\n\ndef f(x):\n    return g + h + i + j + k + l\n",
+    "g, h = 1, 2\ni = j = 3\nk: int = 4\nl: int\nm += 1\n\n\ndef f(x):\n"
+    "    return g + h + i + j + k + l\n",
     "A.b = c\nd[0] = e\n(p) = 3\n*q, r = s\n\n\ndef f(x):\n    return c + e + p + q + s\n",
     "a = 1\nb = 2\nc = 3\nd = 4\n\n\ndef f(x: a, y=b):\n    return f'{x}{c}' + x.d + 'e'\n",
     "k = 1\nm = 2\n\n\ndef f(x):\n    import k\n    global m\n    return dict(n=x)\n\n\nn = 3\n",
-    "T = int\n\n\ndef g(x):\n    return h(x)\n\n\ndef h(x):\n    return f(x)\n\n\ndef f(x):\n    return g(x)\n",
-    "E = 1\nv = 2\n\n\ndef f(x):\n    try:\n        return x\n    except E as v:\n        return 0\n",
+    "T = int\n\n\ndef g(x):\n    return h(x)\n\n\ndef h(x):\n    return f(x)\n\n\ndef f(x):\n"
+    "    return g(x)\n",
+    "E = 1\nv = 2\n\n\ndef f(x):\n    try:\n        return x\n    except E as v:\n"
+    "        return 0\n",
     "import a; import b\nx = 1; y = 2\n\n\ndef f(z):\n    return x; return y\n",
     # Comments and blank lines.
-    "# first\nimport os  # os\n\n\ndef f(x):  # f\n    return x  # x\n    # in\n\n    # in too\n  # half\n# out\n",
+    "# first\nimport os  # os\n\n\ndef f(x):  # f\n    return x  # x\n    # in\n\n"
+    "    # in too\n  # half\n# out\n",
     "def f(x): return x  # one line\n    # deeper\ny = f\n",
     "def f(x):\n    return x ;  # t  \n\n\n\n\n",
-    "def f(x):\n    if x:\n        return x\n        # deep\n    # flat\n        # deep\n# out\n    # in\n",
+    "def f(x):\n    if x:\n        return x\n        # deep\n    # flat\n        # deep\n"
+    "# out\n    # in\n",
     "def f(x):\n\treturn x\n\t# tab\n        # eight\n    # four\n",
     "class A:\n    x = 1  # c\n    # d\n\n\ndef f(x):\n    return A\n",
     "def f(x):\n    return '''\n# no comment\n'''\n    # one\n",
     "x = 'é'; y = 'ü'\n\n\ndef f(ä):\n    return x + ä + y  # ö\n",
     # What the old one looks at.
-    "def f (x):\n    return x\n\nimport os\nx = 3\nfrom a import b\ndef g(y):\n    return y\nprint(f(1))\n",
-    'def g(y):\n   return y\n\ndef f(x):\n   return g(x)\n\n"""\nthe end\n"""\ndef h(z):\n    return z\n',
+    "def f (x):\n    return x\n\nimport os\nx = 3\nfrom a import b\ndef g(y):\n    return y\n"
+    "print(f(1))\n",
+    "def g(y):\n   return y\n\ndef f(x):\n   return g(x)\n\n"
+    '"""\nthe end\n"""\ndef h(z):\n    return z\n',
     "def f(x):\n    pass\n\ndef f(x):\n    return x\nif x:\n    y\n",
     "def f(x):\n    return x\n\ndef g(y:\n    return y\n\ndef h(z):\n    return z\n",
     "Text.\n```\nno\n```\n```\ndef f(x):\n  return x\n```\n",

@@ -26,8 +26,8 @@ class Judge:
     def __init__(self, sandbox):
         self.sandbox = sandbox
 
-    def check(self, task, program):
-        return asyncio.run(check(self.sandbox, task, textwrap.dedent(program)))
+    def check(self, task, program, *evaluator):
+        return asyncio.run(check(self.sandbox, task, textwrap.dedent(program), *evaluator))
 
     def run_public(self, task, program):
         return asyncio.run(run_public(self.sandbox, task, textwrap.dedent(program)))

@@ -1,10 +1,8 @@
-import asyncio
 import dataclasses
 
 import pytest
 
-from ocijax.judge.checker import check
-from ocijax.judge.task import Suite, Task, TestCase
+from ocijax.judge.task import TestCase
 from ocijax.sandbox import Limits, Sandbox
 from tests.judge.conftest import suite, task
 
@@ -216,18 +214,46 @@ def test_without_public_tests_a_program_passes_that_can_be_loaded(judge):
     assert "does not define f" in result.load.error
 
 
-def test_evalplus_lets_nothing_pass_where_roots_are_asked_for(sandbox):
-    roots = Suite((TestCase(([-1, 1],), 1.0),), 1e-4, "root")
-    asked = Task("HumanEval/32", "Find a root.", "find_zero", suites={"base": roots})
-    program = "def find_zero(xs):\n    return 1.0\n"
-    for evaluator, passes in (("ocijax", True), ("evalplus-0.3.1", False)):
-        verdict = asyncio.run(check(sandbox, asked, program, evaluator))
-        assert verdict.passed_base == passes
+def test_as_evalplus_every_suite_is_judged_whatever_became_of_the_one_before(judge):
+    verdict = judge.check(SQUARES, "def f(x): return x * x if x != 3 else 8", "evalplus-0.3.1")
+    assert (verdict.suites["base"].status, verdict.suites["plus"].status) == ("fail", "pass")
+    assert verdict.suites["base"].case == TestCase((3,), 9)
+    assert (verdict.passed_base, verdict.passed_plus) == (False, False)
 
 
-def test_evalplus_limits_the_clock_and_we_the_time_on_a_cpu(sandbox):
-    asked = Task("t", "Wait.", "wait", suites={"base": Suite((TestCase((), 1),))})
-    program = "import time\ndef wait():\n    time.sleep(1.5)\n    return 1\n"
-    for evaluator, status in (("ocijax", "pass"), ("evalplus-0.3.1", "timeout")):
-        verdict = asyncio.run(check(sandbox, asked, program, evaluator))
-        assert verdict.suites["base"].status == status
+def test_as_evalplus_every_suite_has_a_process_of_its_own(judge):
+    program = """
+        calls = []
+        def f(x):
+            calls.append(x)
+            return x * x if len(calls) < 3 else 0
+    """
+    assert not judge.check(SQUARES, program).passed_plus
+    assert judge.check(SQUARES, program, "evalplus-0.3.1").passed_plus
+
+
+def test_as_evalplus_no_root_is_ever_right(judge):
+    base = suite((([-1.0, 1.0],), 1.0), oracle="root", atol=1e-4)
+    program = "def f(coefficients): return 1.0"
+    assert judge.check(task(base), program).passed_base
+    assert judge.check(task(base), program, "evalplus-0.3.1").suites["base"].status == "fail"
+
+
+def test_as_evalplus_a_program_that_cannot_be_loaded_fails_every_suite(judge):
+    verdict = judge.check(SQUARES, "def f(x) return x", "evalplus-0.3.1")
+    assert [one.status for one in verdict.suites.values()] == ["fail", "fail"]
+
+
+@pytest.mark.soak
+def test_as_evalplus_a_suite_has_a_minute(judge):
+    program = """
+        import time
+        def f(x):
+            began = time.process_time()
+            while time.process_time() - began < 0.9: pass
+            return x
+    """
+    slow = task(suite(*(((number,), number) for number in range(80))))
+    patient = type(judge)(Sandbox(Limits(cpu_seconds=600.0), judge.sandbox.isolation))
+    assert patient.check(slow, program).passed_base
+    assert patient.check(slow, program, "evalplus-0.3.1").suites["base"].status == "timeout"

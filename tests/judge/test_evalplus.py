@@ -2,6 +2,9 @@ import asyncio
 import builtins
 import gzip
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -199,6 +202,34 @@ def test_arguments_have_the_types_that_json_lacks(data_dir, number, arguments):
     assert repr(problem.base[0]) == repr(arguments)
 
 
+OLD = {
+    "Mbpp/164": ("def are_equivalent(a, b): return a == b", [[[36, 57]]], "are_equivalent"),
+    "Mbpp/249": ("def intersection_array(a, b): return b", [[[[1], [1]]]], "intersection_array"),
+    "Mbpp/295": ("def sum_div(n): return 1", [[[1]]], "sum_div"),
+    "Mbpp/444": ("def trim_tuple(a, k): return str(a)", [[[[[1, 2]], 1]]], "trim_tuple"),
+}
+"""What tasks that MBPP+ 0.1.0 has beside those of 0.2.0 need: oracles and types of arguments."""
+
+
+def test_tasks_of_an_older_mbpp_keep_their_oracles_and_types(load, judge):
+    rows = [
+        ROW
+        | {"task_id": name, "prompt": '"""Do."""\n', "entry_point": entry_point}
+        | {"canonical_solution": solution, "base_input": inputs, "plus_input": []}
+        for name, (solution, [inputs], entry_point) in OLD.items()
+    ]
+    tasks = {task.task_id: task for task in load(*rows, name="mbpp").tasks}
+    assert {name: task.suites["base"].oracle for name, task in tasks.items()} == {
+        "Mbpp/164": "anything",
+        "Mbpp/249": "same_set",
+        "Mbpp/295": "zero_too",
+        "Mbpp/444": "equal",
+    }
+    assert tasks["Mbpp/444"].suites["base"].cases[0].expected == "[(1, 2)]"
+    assert judge.check(tasks["Mbpp/164"], "def are_equivalent(a, b): return None").passed_plus
+    assert judge.check(tasks["Mbpp/295"], "def sum_div(n): return 0").passed_plus
+
+
 HARD = {
     # Large outputs, ints of thousands of digits, a special oracle, floats.
     "humaneval": [0, 2, 4, 15, 32, 38, 47, 51, 53, 130, 137, 139],
@@ -220,6 +251,9 @@ def judged(name, sandbox, tasks, file):
         verdicts = await asyncio.gather(
             *(check(sandbox, *one) for one in zip(benchmark.tasks, programs, strict=True))
         )
+        for task, verdict in zip(benchmark.tasks, verdicts, strict=True):
+            if not verdict.passed_plus:
+                print(task.task_id, verdict)
         passed = [(verdict.passed_base, verdict.passed_plus) for verdict in verdicts]
         return [sum(column) for column in zip(*passed, strict=True)], benchmark
 
@@ -238,16 +272,30 @@ def test_canonical_solutions_of_unusual_tasks_pass(data_dir, name, monkeypatch, 
     assert len(shown) == len(HARD[name]) - 1
 
 
+@pytest.fixture
+def busy_cores():
+    """Keeps every core busy with something else."""
+    busy = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in os.sched_getaffinity(0)
+    ]
+    yield
+    for process in busy:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.soak
+@pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize(("name", "tasks", "without"), [("humaneval", 164, 7), ("mbpp", 378, 4)])
-def test_every_canonical_solution_passes_again_and_again(
-    data_dir, name, tasks, without, monkeypatch, tmp_path, sandbox
+def test_every_canonical_solution_passes_again_and_again_on_busy_cores(
+    data_dir, name, tasks, without, monkeypatch, tmp_path, sandbox, busy_cores
 ):
     file = data_dir / FILES[name][0]
     monkeypatch.setenv(evalplus.OVERRIDES[name], str(file))
     monkeypatch.setenv("OCIJAX_CACHE", str(tmp_path))
     patient = Sandbox(Limits(cpu_seconds=600.0), sandbox.isolation)
-    for _ in range(3):
+    for _ in range(20):
         passed, benchmark = judged(name, patient, None, file)
         assert passed == [tasks] * 2
         assert benchmark.without_public_tests == without

@@ -42,8 +42,9 @@ def tasks(data_dir, with_numpy, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def judged(tasks, with_numpy):
-    def passed(row):
-        verdict = asyncio.run(check(with_numpy, tasks[row["task_id"]], row["program"]))
+    def passed(row, *evaluator):
+        task = tasks[row["task_id"]]
+        verdict = asyncio.run(check(with_numpy, task, row["program"], *evaluator))
         return verdict.passed_base, verdict.passed_plus
 
     return passed
@@ -52,6 +53,11 @@ def judged(tasks, with_numpy):
 def expected(row):
     base = row["base"] == "pass"
     return base, base and row["plus"] == "pass"
+
+
+@pytest.mark.parametrize("row", [*GOLDEN["same"][::8], GOLDEN["different"][0]], ids=name)
+def test_the_verdict_asked_for_is_that_of_evalplus(judged, row):
+    assert judged(row, "evalplus-0.3.1") == expected(row)
 
 
 @pytest.mark.parametrize("row", GOLDEN["same"], ids=name)

@@ -64,7 +64,7 @@ def dressed(code: str, name: str, chance: random.Random) -> str:
     )
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.soak)])
 def test_programs_of_debugbench_come_out_as_by_evalplus(data_dir, tmp_path, count):
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         pytest.skip(f"{missing[0]} is not installed")
