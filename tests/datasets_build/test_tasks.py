@@ -20,7 +20,8 @@ from ocijax.errors import InputError
 from ocijax.judge.checker import check, run_public
 from ocijax.judge.task import CodeTest, StdinTest, TestCase, read_tasks
 from ocijax.sandbox import Limits, Sandbox
-from ocijax.sandbox.languages import find, title
+from ocijax.sandbox.languages import title
+from tests.toolchains import needs
 
 SANDBOX = Sandbox(Limits(cpu_seconds=600.0))
 LEETCODE = "leetcode/leetcodedataset/LeetCodeDataset-v0.2.0-train.jsonl.gz"
@@ -275,11 +276,7 @@ HUMANEVALPACK = [
 @pytest.mark.parametrize("row", HUMANEVALPACK, ids=lambda row: row["task_id"])
 def test_a_row_of_humanevalpack_is_judged_in_its_language(row):
     task = humanevalpack_task(row)
-    if task.language != "python":
-        try:
-            find(task.language)
-        except InputError as error:
-            pytest.skip(str(error))
+    needs(task.language)
     assert status(task, task.metadata["solution"]) == ("pass", True)
     wrong = asyncio.run(check(SANDBOX, task, task.metadata["buggy"]))
     assert wrong.suites["base"].status == "fail"
@@ -366,10 +363,6 @@ def test_all_of_humanevalpack_that_needs_no_packages_passes(data_dir, language):
     tasks, left_out = read_published("humanevalpack", path)
     expected = {"cpp": 3, "js": 1, "rust": 6}.get(language, 0)
     assert (len(tasks), len(left_out)) == (164 - expected, expected)
-    if tasks[0].language != "python":
-        try:
-            find(tasks[0].language)
-        except InputError as error:
-            pytest.skip(str(error))
+    needs(tasks[0].language)
     # The declaration of CPP/38 holds half of the solution, which then stands there twice.
     assert set(unsolved(tasks)) <= {"CPP/38"}

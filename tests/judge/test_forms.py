@@ -2,21 +2,13 @@
 
 import pytest
 
-from ocijax.errors import InputError
 from ocijax.judge.task import CodeTest, StdinTest, Suite, Task, TestCase
 from ocijax.sandbox import Limits, Sandbox
-from ocijax.sandbox.languages import LANGUAGES, find
+from ocijax.sandbox.languages import LANGUAGES
 from tests.judge.programs import ADDS, DIFFERENCES, SUMS
+from tests.toolchains import needs
 
 SUM = StdinTest("1 2\n", "3\n")
-
-
-def needs(language):
-    if language != "python":
-        try:
-            find(language)
-        except InputError as error:
-            pytest.skip(str(error))
 
 
 def task(*tests, language="python", public=(), **fields):

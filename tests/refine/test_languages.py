@@ -4,23 +4,18 @@ import asyncio
 
 import pytest
 
-from ocijax.errors import InputError
 from ocijax.judge.checker import check
 from ocijax.judge.task import CodeTest, StdinTest, Suite, Task
 from ocijax.refine.loop import begin, refine
 from ocijax.sample.replay import Replay
 from ocijax.sample.settings import SamplingSettings
-from ocijax.sandbox.languages import find
 from tests.judge.programs import ADDS, DIFFERENCES, SUMS
+from tests.toolchains import needs
 
 
 def solve(sandbox, task, *answers):
     """The trajectory of these answers, and the verdict on what it ended with."""
-    if task.language != "python":
-        try:
-            find(task.language)
-        except InputError as error:
-            pytest.skip(str(error))
+    needs(task.language)
     generator = Replay({task.task_id: answers})
     [trajectory] = asyncio.run(refine(generator, sandbox, [begin(task)], SamplingSettings(), 2))
     return trajectory, asyncio.run(check(sandbox, task, trajectory.program))

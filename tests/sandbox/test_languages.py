@@ -8,6 +8,7 @@ import pytest
 from ocijax.errors import InputError
 from ocijax.sandbox import Limits, java
 from ocijax.sandbox.languages import LANGUAGES, available, find
+from tests.toolchains import needs
 
 PROGRAMS = Path(__file__).with_name("programs")
 SMALL = Limits(wall_seconds=20.0, memory_bytes=512 << 20, file_bytes=32 << 20, processes=24)
@@ -20,13 +21,6 @@ BROKEN = {
     "rust": "fn main() {\n    x\n}\n",
 }
 COMPILED = [name for name, language in LANGUAGES.items() if language.compile]
-
-
-def needs(language):
-    try:
-        find(language)
-    except InputError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(params=list(LANGUAGES))
