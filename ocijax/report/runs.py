@@ -14,7 +14,7 @@ from ocijax.evaluate.store import Row, read_log
 
 _NUMBERED = re.compile(r"([^0-9]*)([0-9]*)")
 _OPTIONAL = type(None)
-_OF_A_PART = {"part", "tasks", "task_ids", "budget", "rounds"}
+_OF_A_PART = {"part", "tasks", "task_ids", "budget"}
 _SETTINGS = {"benchmark": str, "version": str, "tasks": int, "protocol": str, "model": str}
 _SETTINGS_IF_THERE = {"rounds": int, "samples": int, "sampling": dict}
 _ROW = {

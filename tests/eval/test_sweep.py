@@ -82,7 +82,11 @@ def results(workdir: Path) -> dict[str, list[dict]]:
         rows = [json.loads(line) for line in (folder / "results.jsonl").open()]
         found.setdefault(settings["protocol"], [])
         found[settings["protocol"]] += rows
-    return {name: sorted(rows, key=lambda row: row["task_id"]) for name, rows in found.items()}
+    return {name: sorted(rows, key=_place) for name, rows in found.items()}
+
+
+def _place(row: dict) -> tuple:
+    return row["task_id"], row["rounds"], json.dumps(row)
 
 
 def succeed(request, number):
@@ -128,14 +132,15 @@ def test_done_again_it_asks_nothing(tmp_path, tasks_file):
 
 def test_hosts_share_the_tasks(tmp_path, tasks_file):
     with endpoint(succeed, reply) as url:
-        whole = write_plan(tmp_path, tasks_file, url, "whole")
-        shared = write_plan(tmp_path, tasks_file, url, "shared")
+        whole = write_plan(tmp_path, tasks_file, url, "whole", rounds="[2, 3]")
+        shared = write_plan(tmp_path, tasks_file, url, "shared", rounds="[2, 3]")
         run(whole)
         for host in range(2):
             run(shared, "--hosts=2", f"--host={host}")
     assert results(tmp_path / "shared") == results(tmp_path / "whole")
     reported = find_runs([tmp_path / "shared"])
-    assert sorted(run.protocol for run in reported) == sorted(PROTOCOLS)
+    twice = [one for one in PROTOCOLS if one != "single"]
+    assert sorted(run.protocol for run in reported) == sorted(("single", *twice, *twice))
     assert all(run.finished and len(run.rows) == TASKS for run in reported)
 
 
