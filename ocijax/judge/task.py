@@ -88,7 +88,7 @@ class Task:
       instruction: the first user turn.
       entry_point: function to define, or ``Name().method``; may be empty where no test calls it.
       prompt: code that a bare completion goes on from; empty where answers stand alone.
-      public_tests: may be shown as feedback; never part of ``suites``' inputs by intent.
+      public_tests: may be shown as feedback. Some of them may score too, where a set has it so.
       suites: scoring tests by name: ``base``, and ``plus`` where the benchmark has it.
       metadata: free, JSON-serialisable.
       language: of the program, one of `ocijax.sandbox.languages`.
@@ -104,6 +104,11 @@ class Task:
     metadata: dict[str, Any] = field(default_factory=dict)
     language: str = PYTHON
     preamble: str = ""
+
+    @property
+    def reference_seconds(self) -> float:
+        """What a reference takes for all tests that score, on a CPU; 0 where that is not known."""
+        return sum(sum(suite.seconds) for suite in self.suites.values())
 
     @property
     def definition(self) -> str:
