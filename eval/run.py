@@ -13,10 +13,9 @@ task's feedback. Three see the tests that score, as the paper's do: `execution_o
 first that failed, `human` and `human_oracle` the guidance of a model at --adviser_endpoint, which
 in the latter knows the solution. With --prompts=paper all are asked as the paper asks. Benchmarks
 are HumanEval+ and MBPP+ (HUMANEVAL_OVERRIDE_PATH and MBPP_OVERRIDE_PATH name EvalPlus's files, or
-else the eval extra downloads them) or a file of tasks, see ocijax/judge/task.py.
-An endpoint's key is read from OPENAI_API_KEY. Run again, the same command
-goes on where it was. WORKDIR/results.jsonl has a row a task with its whole trajectory,
-WORKDIR/summary.json the rates with 95 % intervals.
+else the eval extra downloads them) or a file of tasks, see ocijax/judge/task.py. An endpoint's key
+is read from OPENAI_API_KEY. Run again, the same command goes on where it was. WORKDIR/results.jsonl
+has a row a task with its whole trajectory, WORKDIR/summary.json the rates with 95 % intervals.
 """
 
 import asyncio
@@ -197,6 +196,7 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
     benchmark = _load(sandbox)
     with ProgressBar(f"{benchmark.name} {values.protocol}") as bar:
         model, generator = _generator(folder, bar.answered)
+        adviser = _endpoint(values.adviser_endpoint, values.adviser_model)
         summary = evaluate(
             benchmark,
             values.protocol,
@@ -211,8 +211,8 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
             oracle_tests=values.oracle_tests,
             evaluator=values.evaluator,
             sanitizer=values.sanitizer,
-            adviser=_adviser(),
-            adviser_name=_adviser_name(),
+            adviser=adviser,
+            adviser_name=adviser.name if adviser else "",
             budget=read_budget(values.budget) if values.budget else None,
             at_once=values.batch_size,
             observe=bar,
@@ -226,25 +226,16 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
     return summary
 
 
-def _adviser() -> Generator | None:
-    values = flags.FLAGS
-    if not values.adviser_endpoint:
-        return None
-    endpoint, model = values.adviser_endpoint, values.adviser_model
-    return Endpoint(endpoint, model, concurrency=values.batch_size)
-
-
-def _adviser_name() -> str:
-    values = flags.FLAGS
-    return f"{values.adviser_model} at {values.adviser_endpoint}"
+def _endpoint(url: str, model: str) -> Endpoint | None:
+    """What asks there, where it is given."""
+    return Endpoint(url, model, concurrency=flags.FLAGS.batch_size) if url else None
 
 
 def _generator(folder: Path | None, observe: Callable[[int], None]) -> tuple[str, Generator]:
     """What answers, and its name for the record: a checkpoint, or else an endpoint."""
     values = flags.FLAGS
-    if folder is None:
-        endpoint = Endpoint(values.endpoint, values.endpoint_model, concurrency=values.batch_size)
-        return f"{values.endpoint_model} at {values.endpoint}", endpoint
+    if endpoint := _endpoint(values.endpoint, values.endpoint_model):
+        return endpoint.name, endpoint
     generator = CheckpointGenerator(
         folder,
         dtype=values.dtype,

@@ -60,7 +60,8 @@ def models(plan: Plan) -> Iterator[Model]:
         loaded = " ".join(f"{name}={value}" for name, value in sorted(plan.checkpoint.items()))
         yield Model(f"{checkpoint} {loaded}".rstrip(), folder_digest(folder, loaded), generator)
     for one in plan.endpoints:
-        yield Model(_endpoint_name(one), "", _endpoint(one, plan))
+        endpoint = _endpoint(one, plan)
+        yield Model(endpoint.name, "", endpoint)
 
 
 def folder_digest(folder: Path, options: str = "") -> str:
@@ -112,7 +113,7 @@ def sweep(plan: Plan, sandbox: Sandbox, host: int, hosts: int) -> list[tuple[str
                             evaluator=plan.evaluator,
                             sanitizer=plan.sanitizer,
                             adviser=adviser if how.advised else None,
-                            adviser_name=_endpoint_name(plan.adviser) if how.advised else "",
+                            adviser_name=adviser.name if how.advised else "",
                             budget=(
                                 read_budget(folders[plan.budget_protocol, rounds])
                                 if how.budgeted
@@ -138,10 +139,6 @@ def _folder(
 
 def _endpoint(one: EndpointModel, plan: Plan) -> Endpoint:
     return Endpoint(one.url, one.model, concurrency=plan.batch_size)
-
-
-def _endpoint_name(one: EndpointModel) -> str:
-    return f"{one.model} at {one.url}"
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from ocijax.judge.checker import Evaluator, Verdict, check
 from ocijax.judge.samples import Sample
 from ocijax.judge.task import Task
 from ocijax.prompts.prompts import Prompts, turns
-from ocijax.refine.attempt import Attempt, try_public_tests, try_scoring_tests
+from ocijax.refine.attempt import Attempt, try_answer
 from ocijax.refine.loop import SHOW_FEEDBACK, AskAgain, Trajectory, begin, refine
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
@@ -72,7 +72,8 @@ def evaluate(
         what makes the run.
       model: what answers, for the record.
       model_digest: of its content, likewise, where it is known.
-      rounds: most answers for a task; ``single`` has one.
+      rounds: most answers for a task; ``single`` has one, and for ``resample_tokens``, which tokens
+        end, it is recorded only: those of the run whose budget it has.
       samples: independent trajectories for each task.
       prompts: what the model is told; our own by default.
       oracle_tests: those that oracle protocols run and show.
@@ -117,7 +118,7 @@ def evaluate(
     if how.budgeted:
         budget = _checked_budget(protocol, starts, budget)
         # Each answer has a token at least, so that tokens end a task before rounds do.
-        rounds = record["rounds"] = max(budget.values())
+        rounds = max(budget.values())
         record["budget"] = _hash(f"{key}: {tokens}" for key, tokens in sorted(budget.items()))
     if model_digest:
         record["model_sha256"] = model_digest
@@ -137,13 +138,13 @@ def evaluate(
                     observe,
                     ask_again=_ask_again(protocol, adviser, prompts, settings, store),
                     attempt=partial(
-                        try_scoring_tests if how.oracle else try_public_tests,
+                        try_answer,
+                        tests=oracle_tests if how.oracle else "public",
                         wording=prompts.wording,
                         sanitizer=sanitizer,
-                        **({"tests": oracle_tests} if how.oracle else {}),
                     ),
                     prompts=prompts,
-                    tokens_left=partial(_tokens_left, budget) if how.budgeted else _no_budget,
+                    tokens_left=partial(_tokens_left, budget if how.budgeted else None),
                     at_once=at_once,
                 )
             )
@@ -304,16 +305,13 @@ def _checked_budget(protocol: str, starts: Sequence[Trajectory], budget: Budget 
     return {key: budget[key] for key in keys}
 
 
-def _tokens_left(budget: Budget, trajectory: Trajectory) -> float:
+def _tokens_left(budget: Budget | None, trajectory: Trajectory) -> float:
+    if budget is None:
+        return math.inf
     if any(not one.generated_tokens for one in trajectory.attempts):
         raise InputError("--budget: answers come without a count of their tokens; ask another way")
     spent = sum(one.generated_tokens for one in trajectory.attempts)
     return budget[trajectory.task.task_id, trajectory.sample] - spent
-
-
-def _no_budget(trajectory: Trajectory) -> float:
-    del trajectory
-    return math.inf
 
 
 async def _judge_programs(
@@ -334,18 +332,20 @@ async def _judge_programs(
         observe(len(store.rows), len(programs))
 
     finished = store.finished()
+    # What takes longest begins first, so that at the end no core waits for another.
+    ordered = sorted(programs, key=lambda key: -tasks[key[0]].reference_seconds)
     try:
         async with asyncio.TaskGroup() as running:
-            for key, program in programs.items():
+            for key in ordered:
                 if key not in finished:
-                    running.create_task(judge(*key, program))
+                    running.create_task(judge(*key, programs[key]))
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures
 
 
 def _checks_at_a_time() -> asyncio.Semaphore:
-    """Some more than run at a time: the inputs of all of them are in memory."""
-    return asyncio.Semaphore(2 * len(os.sched_getaffinity(0)))
+    """As many as a sandbox runs: the inputs of all of them are in memory."""
+    return asyncio.Semaphore(1 + len(os.sched_getaffinity(0)))
 
 
 def _finish(store: ResultStore, benchmark: Benchmark, protocol: str) -> list[SummaryRow]:

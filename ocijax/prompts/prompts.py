@@ -128,7 +128,7 @@ def load_prompts(name: str | Path) -> Prompts:
     try:
         parsed = tomllib.loads(content.decode())
         return _parse(Path(name).stem, hashlib.sha256(content).hexdigest(), parsed)
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"prompts {name}: {_reason(error)}") from error
 
 
@@ -139,7 +139,9 @@ def _parse(name: str, digest: str, parsed: Mapping[str, Any]) -> Prompts:
         parsed["feedback"],
         parsed["adviser"],
     )
-    known = {one.name: one.type for one in fields(Wording)}
+    if "default" not in first:
+        raise ValueError("first has no default")
+    known = [one.name for one in fields(Wording)]
     for key in feedback:
         if key not in known:
             raise ValueError(f"feedback.{key} is unknown; there are {', '.join(known)}")
@@ -168,7 +170,6 @@ def _parse(name: str, digest: str, parsed: Mapping[str, Any]) -> Prompts:
         except (LookupError, ValueError, AttributeError) as error:
             filled = ", ".join(f"{{{name}}}" for name in allowed)
             raise ValueError(f"{place} must be a text with no blanks but {filled}") from error
-    first["default"]
     return Prompts(name, digest, first, form, Wording(**feedback), adviser)
 
 

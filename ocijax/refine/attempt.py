@@ -1,6 +1,6 @@
 """One answer and what became of it: its program, run on tests, and the feedback on that."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -43,85 +43,38 @@ class Attempt:
     finish_reason: str
 
 
-Try = Callable[[Sandbox, Task, Completion], Awaitable[Attempt]]
-"""Finds the program in an answer and runs it on tests."""
+Tests = Literal["public", "base", "plus"]
+"""Those that end a task: that may be shown, or that score; ``plus`` stands for base and plus."""
 
 
-async def try_public_tests(
+async def try_answer(
     sandbox: Sandbox,
     task: Task,
     completion: Completion,
     *,
+    tests: Tests = "public",
     wording: Wording = OURS,
     sanitizer: str = "fenced",
 ) -> Attempt:
-    """Runs the program of an answer on the tests that may be shown.
+    """Finds the program in an answer and runs it on tests.
 
     Args:
       sandbox: runs the program.
       task: whose tests those are.
       completion: the answer.
+      tests: which.
       wording: of the feedback.
       sanitizer: how the program is found, one of `ocijax.refine.sanitize.SANITIZERS`.
     """
     program = _program(completion, task, sanitizer)
     if program is None:
-        return _attempt(
-            completion, None, no_code_feedback(task.language, task.entry_point, wording)
-        )
-    result = await run_public(sandbox, task, program)
-    feedback = "" if result.passed else public_feedback(task, result, wording)
-    return _attempt(completion, program, feedback)
-
-
-async def try_scoring_tests(
-    sandbox: Sandbox,
-    task: Task,
-    completion: Completion,
-    *,
-    wording: Wording = OURS,
-    sanitizer: str = "fenced",
-    tests: Literal["base", "plus"] = "plus",
-) -> Attempt:
-    """Runs the program of an answer on the very tests that score it, and tells of them.
-
-    As the evaluation of arXiv 2402.14658 does: the first failing test of the base suite is told,
-    or else that of the plus suite, and both where the first gave a wrong output.
-
-    Args:
-      sandbox: runs the program.
-      task: whose suites those are.
-      completion: the answer.
-      wording: of the feedback, each part of which is cut by itself.
-      sanitizer: how the program is found, one of `ocijax.refine.sanitize.SANITIZERS`.
-      tests: ``base``, or ``plus`` for both suites.
-    """
-    program = _program(completion, task, sanitizer)
-    if program is None:
-        return _attempt(
-            completion, None, no_code_feedback(task.language, task.entry_point, wording)
-        )
-    told: list[str] = []
-    verdict: SuiteVerdict | None = None
-    for name in ("base", "plus") if tests == "plus" else ("base",):
-        if name not in task.suites or (verdict and told and not _wrong_output(verdict)):
-            break
-        one = replace(task, suites={name: task.suites[name]})
-        verdict = (await check(sandbox, one, program)).suites[name]
-        if verdict.status != "pass":
-            told.append(_suite_feedback(task, verdict, wording))
-    parts = [text.removeprefix(wording.label) for text in told]
-    return _attempt(completion, program, wording.label + "\n".join(parts) if parts else "")
-
-
-def _program(completion: Completion, task: Task, sanitizer: str) -> str | None:
-    # EvalPlus's ways are for Python.
-    if sanitizer == "fenced" or task.language != PYTHON:
-        return extract_code(completion.text, task.definition, task.language)
-    return SANITIZERS[sanitizer](completion.text, task.entry_point)
-
-
-def _attempt(completion: Completion, program: str | None, feedback: str) -> Attempt:
+        feedback = no_code_feedback(task.language, task.entry_point, wording)
+    elif tests == "public":
+        result = await run_public(sandbox, task, program)
+        feedback = "" if result.passed else public_feedback(task, result, wording)
+    else:
+        suites = ("base", "plus") if tests == "plus" else ("base",)
+        feedback = await _scoring_feedback(sandbox, task, program, suites, wording)
     return Attempt(
         reply=completion.text,
         program=program,
@@ -132,8 +85,33 @@ def _attempt(completion: Completion, program: str | None, feedback: str) -> Atte
     )
 
 
-def _wrong_output(verdict: SuiteVerdict) -> bool:
-    return verdict.case is not None and verdict.outcome.status == "ok"
+async def _scoring_feedback(
+    sandbox: Sandbox, task: Task, program: str, suites: Sequence[str], wording: Wording
+) -> str:
+    """What the first failing test that scores gave; empty where none fails.
+
+    As in the evaluation of arXiv 2402.14658: that of the base suite, or else that of the plus
+    suite; both where the first gave a wrong output. Each is cut by itself.
+    """
+    told = []
+    for name in suites:
+        if name not in task.suites:
+            continue
+        one = replace(task, suites={name: task.suites[name]})
+        verdict = (await check(sandbox, one, program)).suites[name]
+        if verdict.status == "pass":
+            continue
+        told.append(_suite_feedback(task, verdict, wording).removeprefix(wording.label))
+        if verdict.case is None or verdict.outcome.status != "ok":
+            break
+    return wording.label + "\n".join(told) if told else ""
+
+
+def _program(completion: Completion, task: Task, sanitizer: str) -> str | None:
+    # EvalPlus's ways are for Python.
+    if sanitizer == "fenced" or task.language != PYTHON:
+        return extract_code(completion.text, task.definition, task.language)
+    return SANITIZERS[sanitizer](completion.text, task.entry_point)
 
 
 def _suite_feedback(task: Task, verdict: SuiteVerdict, wording: Wording) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ocijax.conversation import Conversation
 from ocijax.judge.task import Task
 from ocijax.prompts.prompts import Prompts, turns
-from ocijax.refine.attempt import Attempt, Try, try_public_tests
+from ocijax.refine.attempt import Attempt, try_answer
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
 
@@ -99,7 +99,7 @@ async def refine(
     rounds: int,
     *,
     ask_again: AskAgain = SHOW_FEEDBACK,
-    attempt: Try = try_public_tests,
+    attempt: Callable[[Sandbox, Task, Completion], Awaitable[Attempt]] = try_answer,
     prompts: Prompts | None = None,
     tokens_left: Callable[[Trajectory], float] = lambda one: math.inf,
     at_once: int = 64,
@@ -128,7 +128,7 @@ async def refine(
       settings: how to answer; each answer draws from a seed of its own.
       rounds: most answers for a task.
       ask_again: what the next round sees.
-      attempt: runs the program of an answer, on the tests that end a task.
+      attempt: runs the program of an answer on the tests that end a task, see `try_answer`.
       prompts: how feedback becomes part of the conversation; by default as a user turn.
       tokens_left: most that may be generated for a task from now on.
       at_once: tasks under way; no more than a sampler has slots, so that each keeps its own.

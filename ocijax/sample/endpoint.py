@@ -76,6 +76,11 @@ class Endpoint:
         self.prompt_tokens = 0
         self.completion_tokens = 0
 
+    @property
+    def name(self) -> str:
+        """Model and endpoint, for a record of who answered."""
+        return f"{self._model} at {self._url}"
+
     def generate(
         self, conversations: Sequence[Conversation], settings: SamplingSettings
     ) -> list[Completion]:
