@@ -79,7 +79,7 @@ def sweep(plan: Plan, sandbox: Sandbox, host: int, hosts: int) -> list[tuple[str
     """Does what is left of all runs, or this host's share of them.
 
     Returns:
-      Model and summary of each run.
+      Model, with the most answers for a task, and summary of each run.
     """
     prompts = load_prompts(plan.prompts)
     adviser = plan.adviser and _endpoint(plan.adviser, plan)
@@ -122,7 +122,7 @@ def sweep(plan: Plan, sandbox: Sandbox, host: int, hosts: int) -> list[tuple[str
                             at_once=plan.batch_size,
                             observe=bar,
                         )
-                    rows += [(model.name, row) for row in found]
+                    rows += [(f"{model.name}, rounds: {rounds}", row) for row in found]
     return rows
 
 
@@ -142,15 +142,15 @@ def _endpoint(one: EndpointModel, plan: Plan) -> Endpoint:
 
 
 def main() -> None:
-    """Sweeps and prints a table for each model."""
+    """Sweeps and prints a table for each model and number of rounds."""
     values = flags.FLAGS
     if not 0 <= values.host < values.hosts:
         raise InputError(f"--host={values.host}: must be from 0 to {values.hosts - 1}")
     plan = read_plan(values.plan)
     sandbox = Sandbox(Limits(cpu_seconds=CPU_SECONDS), values.isolation, plan.packages)
     rows = sweep(plan, sandbox, values.host, values.hosts)
-    for name in dict.fromkeys(model for model, _ in rows):
-        print(f"{name}\n{table([row for model, row in rows if model == name])}\n")
+    for title in dict.fromkeys(title for title, _ in rows):
+        print(f"{title}\n{table([row for other, row in rows if other == title])}\n")
 
 
 if __name__ == "__main__":

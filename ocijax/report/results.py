@@ -89,6 +89,8 @@ def _our_lines(runs: Sequence[Run]) -> list[_Line]:
     alike: dict[tuple[str, str], list[Mapping[str, Run]]] = {}
     for (model, protocol, *_), by_column in lines.items():
         alike.setdefault((model, protocol), []).append(by_column)
+    for lines_of_it in alike.values():
+        lines_of_it.sort(key=lambda by_column: min(run.rounds for run in by_column.values()))
     models = list(dict.fromkeys(run.model for run in runs))
     short = short_models(runs)
     return [

@@ -37,6 +37,7 @@ def flags(data, tokenizer, *others: str) -> tuple[str, ...]:
     )
 
 
+@pytest.mark.soak
 def test_of_a_second_turn_no_more_is_read_than_is_new(data, tiny_tokenizer_file):
     done = run("two_rounds", *flags(data, tiny_tokenizer_file, "--history=180"))
     assert done.returncode in (0, 1), done.stderr

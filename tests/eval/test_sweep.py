@@ -98,9 +98,11 @@ def test_every_combination_is_run_and_kept(tmp_path, tasks_file):
         out = run(write_plan(tmp_path, tasks_file, url, "sweep"))
     found = results(tmp_path / "sweep")
     assert {name: len(rows) for name, rows in found.items()} == dict.fromkeys(PROTOCOLS, TASKS)
-    assert out.splitlines()[0] == f"some at {url}"
-    assert [line.split()[1] for line in out.splitlines()[2:-1]] == [
-        *("single", "execution", "execution_oracle", "human", "resample_tokens")
+    once, twice = (part.splitlines() for part in out.strip().split("\n\n"))
+    assert (once[0], twice[0]) == (f"some at {url}, rounds: 1", f"some at {url}, rounds: 2")
+    assert [line.split()[1] for line in once[2:]] == ["single"]
+    assert [line.split()[1] for line in twice[2:]] == [
+        *("execution", "execution_oracle", "human", "resample_tokens")
     ]
 
 

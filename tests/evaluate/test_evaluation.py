@@ -201,7 +201,17 @@ def test_a_workdir_of_another_run_is_refused_naming_the_difference(
     )
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+# One for each way to go on: alone, with the others, asked of an adviser, until tokens are spent.
+_OFTEN_KILLED = ("execution", "scrambled", "human", "resample_tokens")
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        pytest.param(name, marks=[] if name in _OFTEN_KILLED else pytest.mark.soak)
+        for name in PROTOCOLS
+    ],
+)
 def test_a_run_killed_again_and_again_ends_as_if_undisturbed(tmp_path, sandbox, protocol):
     undisturbed = run(
         tmp_path / "undisturbed", protocol, chancy_answers(), sandbox, **options(protocol)

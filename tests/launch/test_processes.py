@@ -90,6 +90,7 @@ def test_two_processes_give_the_losses_of_one(two, begin, tmp_path):
     assert losses[-1] < losses[0] - 0.1, "the updates count"
 
 
+@pytest.mark.soak
 def test_two_processes_give_the_losses_of_one_in_float64(begin, tmp_path):
     for processes in (1, 2):
         workdir = tmp_path / str(processes)

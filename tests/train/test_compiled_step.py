@@ -62,7 +62,14 @@ def compiled(model, mesh, rows_each=1):
     return recipe, lowered.compile(compiler_options=QUICKLY)
 
 
-@pytest.fixture(scope="module", params=PODS)
+_ALIKE = ("codellama-70b-python", "deepseek-coder-33b")
+"""Built as another that is compiled, only larger."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.soak if name in _ALIKE else []) for name in PODS],
+)
 def program(request, chips):
     """A recipe, its compiled step and what that sends."""
     mesh = make_mesh(MeshConfig(1, -1), chips(PODS[request.param]))
