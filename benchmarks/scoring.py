@@ -5,7 +5,8 @@
 HUMANEVAL_OVERRIDE_PATH and MBPP_OVERRIDE_PATH name EvalPlus's files. The samples are the canonical
 solutions. Both sides use every core and find what the solutions give computed already: what is not
 in WORKDIR yet is computed first, unmeasured. Memory is the most that all processes of a side held
-at once, what they share counted once; the load is that of the machine before each.
+at once, what they share counted once; as to look at it takes time, that is a run of its own. The
+load is that of the machine before each.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from ocijax.json_lines import write_rows
 from ocijax.judge import evalplus
 from ocijax.program import run
 
-_EVERY = 0.1
+_EVERY = 0.25
 
 
 @dataclass(frozen=True)
@@ -44,23 +45,54 @@ class Cost:
     load: float
 
 
-def measure(command: list[str], environment: dict[str, str], log: Path) -> Cost:
-    """Runs a command to its end.
+def measure(
+    command: list[str],
+    environment: dict[str, str],
+    log: Path,
+    begin_again: Callable[[], None],
+) -> Cost:
+    """Runs a command to its end, twice: for its time, then for its memory.
+
+    Args:
+      command: what Python is to run.
+      environment: its variables.
+      log: gets what it prints.
+      begin_again: called before each, has it do all of its work.
 
     Raises:
       InputError: it fails.
     """
     load = os.getloadavg()[0]
+    begin_again()
     begin = time.perf_counter()
+    _run(command, environment, log, subprocess.Popen.wait)
+    seconds = time.perf_counter() - begin
     peak = 0
-    with open(log, "wb") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+
+    def watch(process: subprocess.Popen) -> None:
+        nonlocal peak
         while process.poll() is None:
             peak = max(peak, sum(map(_resident, _family(process.pid))))
             time.sleep(_EVERY)
+
+    begin_again()
+    _run(command, environment, log, watch)
+    return Cost(seconds, peak, load)
+
+
+def _run(
+    command: list[str],
+    environment: dict[str, str],
+    log: Path,
+    until_end: Callable[[subprocess.Popen], object],
+) -> None:
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment, stdout=output, stderr=output
+        )
+        until_end(process)
     if process.returncode:
-        raise InputError(f"{log}: {command[2]} failed with status {process.returncode}")
-    return Cost(time.perf_counter() - begin, peak, load)
+        raise InputError(f"{log}: {command[1]} failed with status {process.returncode}")
 
 
 def _family(process: int) -> Iterator[int]:
@@ -102,15 +134,19 @@ def score(benchmark: str, workdir: Path) -> dict[str, Cost]:
         "XDG_CACHE_HOME": str(workdir / "evalplus-cache"),
         "OCIJAX_CACHE": str(workdir / "ocijax-cache"),
     }
+
+    def begin_again() -> None:
+        shutil.rmtree(ours, ignore_errors=True)
+        results_file(samples).unlink(missing_ok=True)
+
     costs = {}
     for side, command in commands.items():
-        known = workdir / f"{benchmark}-{side}.known"
-        for _ in range(1 if known.exists() else 2):
-            shutil.rmtree(ours, ignore_errors=True)
-            results_file(samples).unlink(missing_ok=True)
-            log = workdir / f"{benchmark}-{side}.log"
-            costs[side] = measure([sys.executable, *command], environment, log)
+        log, known = (workdir / f"{benchmark}-{side}.{end}" for end in ("log", "known"))
+        if not known.exists():
+            begin_again()
+            _run(command, environment, log, subprocess.Popen.wait)
             known.touch()
+        costs[side] = measure(command, environment, log, begin_again)
     return costs
 
 

@@ -328,7 +328,7 @@ async def _judge_programs(
         async with judging:
             verdict = await check(sandbox, tasks[task_id], program, evaluator)
         row = {**_verdict(task_id, number, verdict, program), "rounds": 1, "generated_tokens": 0}
-        store.results.append(row)
+        await asyncio.to_thread(store.results.append, row)
         observe(len(store.rows), len(programs))
 
     finished = store.finished()
@@ -345,7 +345,7 @@ async def _judge_programs(
 
 def _checks_at_a_time() -> asyncio.Semaphore:
     """As many as a sandbox runs: the inputs of all of them are in memory."""
-    return asyncio.Semaphore(1 + len(os.sched_getaffinity(0)))
+    return asyncio.Semaphore(2 + len(os.sched_getaffinity(0)))
 
 
 def _finish(store: ResultStore, benchmark: Benchmark, protocol: str) -> list[SummaryRow]:

@@ -1,7 +1,7 @@
 """Benchmarks by name or file."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ class Benchmark:
     name: str
     plus: str | None
     version: str
-    tasks: Sequence[Task]
+    tasks: Sequence[Task] = field(repr=False)  # asyncio prints results of tasks: all their tests
     part: str = ""
 
     @property

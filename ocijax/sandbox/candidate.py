@@ -5,6 +5,7 @@ import linecache
 import os
 import sys
 import traceback
+from pickle import loads
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
@@ -65,7 +66,7 @@ def call(channel: int, program: str, function: str, inputs: list[bytes], value_b
         try:
             limit = value_bytes if sent < ANSWER_BYTES else LATE_BYTES
             called = getattr(entry(), method) if method else entry
-            value = called(*decode(data))
+            value = called(*loads(data))
             answer = (VALUE if type(value) in PLAIN_TYPES else LIKE, encode(value, limit))
         except BaseException as error:
             answer = (_kind(error), describe(error))

@@ -10,6 +10,7 @@ candidate's process imports it too.
 
 import contextlib
 import itertools
+import math
 import os
 import struct
 import sys
@@ -38,6 +39,7 @@ _EQUAL_HASHES = 1000
 _TEXT = 200
 _MOST_ITEMS = 1 << 16
 _CHUNK = 1 << 12
+_NUMBERS = {bool, int, float}
 _FLOAT = struct.Struct(">d")
 _TAGGED_FLOAT = struct.Struct(">cd").pack
 _COMPLEX = struct.Struct(">dd")
@@ -95,12 +97,13 @@ def encode(value: Any, limit: int | None = None) -> bytes:
     out = bytearray()
 
     def overflow(out: bytearray) -> None:
-        if limit is not None and len(out) > limit:
+        if len(out) > limit:
             raise _Overflow
 
+    full = _never if limit is None else overflow
     try:
-        _write(value, out, 0, False, overflow)
-        overflow(out)
+        _write(value, out, 0, False, full)
+        full(out)
     except _Overflow:
         return encode(digest(value))
     except RecursionError:
@@ -234,8 +237,8 @@ def _write_items(tag, length, items, out, depth, canonical, full) -> None:
         kinds = set(map(type, chunk))
         if kinds == {str} and sum(map(len, chunk)) < _CHUNK << 8:
             out += b"".join(map(_TEXTS.__getitem__, chunk))
-        elif kinds == {int}:
-            out += b"i%x;" * len(chunk) % chunk
+        elif kinds <= _NUMBERS and (whole := _integers(chunk, kinds, canonical)):
+            out += b"i%x;" * len(whole) % whole
         elif kinds == {float} and not canonical:
             out += b"".join(map(_TAGGED_FLOAT, itertools.repeat(b"f"), chunk))
         else:
@@ -243,6 +246,17 @@ def _write_items(tag, length, items, out, depth, canonical, full) -> None:
                 _write(item, out, depth + 1, canonical, full)
                 full(out)
         full(out)
+
+
+def _integers(chunk: tuple, kinds: set[type], canonical: bool) -> tuple[int, ...] | None:
+    """The integers that stand for all numbers of ``chunk``, where they are written so."""
+    if kinds == {int}:
+        return chunk
+    if canonical:
+        with contextlib.suppress(ValueError, OverflowError):  # of NaN and infinity
+            whole = tuple(map(math.trunc, chunk))
+            return whole if whole == chunk else None
+    return None
 
 
 class _Texts(dict):

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from ocijax.errors import InputError
-from ocijax.sandbox.encoding import FRAME_BYTES, Opaque, decode, encode
+from ocijax.sandbox.arguments import pickled
+from ocijax.sandbox.encoding import FRAME_BYTES
 from ocijax.sandbox.interruption import interruptible
 from ocijax.sandbox.languages import PYTHON, Language, Toolchain, find
 from ocijax.sandbox.pool import Pool
@@ -199,7 +200,7 @@ class Sandbox:
             "call",
             program=program,
             function=function,
-            inputs=_encode_inputs(inputs),
+            inputs=pickled(inputs),
             value_bytes=value_bytes,
         )
         answers = _Answers(list(map(Time, wall, cpu)), stop)
@@ -453,24 +454,6 @@ def _for_each(inputs: Sequence[Any], seconds: float | Sequence[float]) -> Sequen
     if len(seconds) != len(inputs):
         raise InputError(f"{len(seconds)} time limits for {len(inputs)} inputs")
     return seconds
-
-
-def _encode_inputs(inputs: Sequence[tuple[Any, ...]]) -> list[bytes]:
-    encoded = []
-    for index, arguments in enumerate(inputs):
-        data = encode(tuple(arguments))
-        if b"O" in data and _has_opaque(decode(data)):
-            raise InputError(f"input {index} holds what is no plain data: {arguments!r:.200}")
-        encoded.append(data)
-    return encoded
-
-
-def _has_opaque(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_opaque, value.keys())) or any(map(_has_opaque, value.values()))
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_has_opaque, value))
-    return isinstance(value, Opaque)
 
 
 def _interpreter() -> tuple[str, ...]:
