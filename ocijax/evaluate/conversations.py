@@ -11,8 +11,9 @@ SOURCE = "refinement"
 def trajectories_to_conversations(rows: Iterable[Row]) -> Iterator[Conversation]:
     """The conversations of rows of ``results.jsonl``; of a samples file's there are none.
 
-    Where each attempt was asked afresh, each gives a conversation. ``metadata["passed"]`` says of
-    every answer whether its program passed the public tests, and the scoring ones where it was
+    Where each attempt was asked afresh, each gives a conversation; where the prompts have answers
+    become part of one message, there is the last one alone. ``metadata["passed"]`` says of every
+    answer whether its program passed the tests that end a task, and the scoring ones where it was
     scored, as the loss-weight policy ``passed`` wants it. A conversation ends before an empty
     answer.
     """
@@ -32,8 +33,9 @@ def _conversations(row: Row) -> Iterator[Conversation]:
     )
     answers = [index for index, message in enumerate(messages) if message.role == "assistant"]
     name = f"{row['task_id']}#{row['sample']}"
-    if len(answers) == len(attempts):
-        told = [(name, messages, passed)]
+    # Rows of runs before it was recorded do not say how they were asked.
+    if len(answers) == len(attempts) or not attempts[-1].get("afresh", True):
+        told = [(name, messages, passed[-len(answers) :])]
     else:
         asked = messages[: answers[0]]
         told = [

@@ -5,14 +5,19 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from ocijax.conversation import conversation_to_row
 from ocijax.errors import InputError
-from ocijax.evaluate.protocols import PROTOCOLS, Guidance, check_protocol
+from ocijax.evaluate.protocols import (
+    PROTOCOLS,
+    Guidance,
+    check_protocol,
+    show_feedback_of_another,
+)
 from ocijax.evaluate.record import RecordedGenerator
 from ocijax.evaluate.store import ResultStore, Row, write_json
 from ocijax.evaluate.summary import SummaryRow, summarize, to_json
@@ -276,7 +281,10 @@ def _ask_again(
     if PROTOCOLS[protocol].advised:
         recorded = RecordedGenerator(adviser, store.answers)
         return AskAgain(Guidance(protocol, recorded, prompts, settings.seed))
-    return PROTOCOLS[protocol].again or SHOW_FEEDBACK
+    again = PROTOCOLS[protocol].again or SHOW_FEEDBACK
+    if again.ask is show_feedback_of_another:
+        return replace(again, ask=partial(again.ask, wording=prompts.wording))
+    return again
 
 
 def _check_solutions(benchmark: Benchmark) -> None:

@@ -2,9 +2,10 @@
 
 - ``single``: the instruction; one answer.
 - ``execution``: the instruction; after a program that fails the task's public tests, what running
-  it said of the first one that failed; then another answer, up to ``rounds`` in all. The tests
-  that score are never shown. A task without public tests goes on only where its program could not
-  even be loaded.
+  it said of the first one that failed; then another answer, up to ``rounds`` in all. Public tests
+  are those in the prompt, or that a file of tasks calls so: most of HumanEval's and MBPP's score
+  too, but the model has read them already. A task without any goes on only where its program could
+  not even be loaded.
 - ``scrambled``: as ``execution``, but every task is shown the feedback of another one that failed
   in the same round. What a second try gains without reading.
 - ``resample``: the instruction alone, again and again, up to ``rounds`` independent answers; the
@@ -31,13 +32,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ocijax.errors import InputError
-from ocijax.prompts.prompts import Prompts
+from ocijax.prompts.prompts import Prompts, Wording
 from ocijax.refine.feedback import OURS
 from ocijax.refine.loop import SHOW_FEEDBACK, AskAgain, Trajectory
 from ocijax.sample.settings import Generator, SamplingSettings
-
-UNINFORMATIVE = f"{OURS.label}AssertionError: {OURS.wrong_message}"
-"""Shown by ``scrambled`` where no other task failed."""
 
 MOST_SENTENCES = 3
 """Of guidance, as in the paper."""
@@ -51,8 +49,13 @@ def ask_afresh(unfinished: Sequence[Trajectory], chance: random.Random) -> list[
     return [None] * len(unfinished)
 
 
-def show_feedback_of_another(unfinished: Sequence[Trajectory], chance: random.Random) -> list[str]:
-    """Each task is told what the program of another one did; as a rule each is told of once."""
+def show_feedback_of_another(
+    unfinished: Sequence[Trajectory], chance: random.Random, wording: Wording = OURS
+) -> list[str]:
+    """Each task is told what the program of another one did; as a rule each is told of once.
+
+    Where no other task failed it is told ``wording.unknown``.
+    """
     tasks = Counter(one.task.task_id for one in unfinished)
     # In a circle in which a task's samples are neighbours, so many steps on lies another task.
     shuffled = chance.sample(list(tasks), len(tasks))
@@ -63,7 +66,8 @@ def show_feedback_of_another(unfinished: Sequence[Trajectory], chance: random.Ra
     for place, one in enumerate(circle):
         other = circle[(place + step) % len(circle)]
         same = other.task.task_id == one.task.task_id
-        shown[one.task.task_id, one.sample] = UNINFORMATIVE if same else other.attempts[-1].feedback
+        feedback = wording.label + wording.unknown if same else other.attempts[-1].feedback
+        shown[one.task.task_id, one.sample] = feedback
     return [shown[one.task.task_id, one.sample] for one in unfinished]
 
 

@@ -18,7 +18,8 @@ class Benchmark:
     """Tasks and where they come from.
 
     Attributes:
-      name: ``humaneval``, ``mbpp``, or the file's name without its ending.
+      name: ``humaneval``, ``mbpp``, or the file's name without its ending; with it where that
+        would be one of those two.
       plus: what the base and plus tests together are called; ``None`` where there is no plus.
       version: MD5 of the file, unpacked, as EvalPlus's published results carry it.
       tasks: those selected, in the file's order.
@@ -74,8 +75,10 @@ async def load_benchmark(
         raise InputError(f"benchmark {name!r}: neither one of {known} nor a file of tasks")
     chosen = _selected(read_tasks(path), tasks, path)
     _check_languages(chosen, path)
-    plus = path.stem + "+" if any("plus" in task.suites for task in chosen) else None
-    return Benchmark(path.stem, plus, evalplus.file_digest(path), chosen)
+    # By the name of one of EvalPlus's it would be asked and reported as if it were that.
+    called = path.name if path.stem in evalplus.OVERRIDES else path.stem
+    plus = called + "+" if any("plus" in task.suites for task in chosen) else None
+    return Benchmark(called, plus, evalplus.file_digest(path), chosen)
 
 
 def _check_languages(tasks: Sequence[Task], path: Path) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from ocijax.judge.assembly import assembled
@@ -20,6 +20,7 @@ _CLOCK_FACTOR = 10.0
 
 _EVALPLUS_SUITE_SECONDS = 60.0
 _EVALPLUS_GRACE = 2.0
+_LATE_SECONDS = 1.0  # by which we may come to read an answer that was there in time
 
 Evaluator = Literal["ocijax", "evalplus-0.3.1"]
 
@@ -91,6 +92,7 @@ class _Trial:
     oracle: str
     atol: float
     seconds: float
+    wall_seconds: float
 
     def passed(self, outcome: Outcome) -> bool:
         """Whether a call gave what it must."""
@@ -117,8 +119,9 @@ async def check(
         that version on a machine that is not busy. So nothing passes HumanEval/32, whose tests it
         forgets to count; every suite has a process of its own, whatever became of the one before;
         and one that takes more than a minute fails. Its limits of time are kept, but on a CPU here
-        too: what its clock makes of a busy machine no other run could repeat. What only deceives
-        its checker, such as an output that calls itself equal, does not pass.
+        too: what its clock makes of a busy machine no other run could repeat. A program that waits
+        instead of working may do so for a second more. What only deceives its checker, such as an
+        output that calls itself equal, does not pass.
     """
     if evaluator == "evalplus-0.3.1":
         return Verdict(
@@ -151,7 +154,9 @@ async def check(
 async def _check_as_evalplus(
     sandbox: Sandbox, task: Task, program: str, suite: Suite
 ) -> SuiteVerdict:
-    trials = _trials(suite)
+    trials = [
+        replace(trial, wall_seconds=trial.seconds + _LATE_SECONDS) for trial in _trials(suite)
+    ]
     limit = min(_EVALPLUS_SUITE_SECONDS, sum(trial.seconds for trial in trials)) + _EVALPLUS_GRACE
     load, failure, _ = await _first_failure(sandbox, task, program, trials, limit)
     if load.status != "ok":
@@ -165,10 +170,12 @@ async def _check_as_evalplus(
 async def run_public(sandbox: Sandbox, task: Task, program: str) -> PublicResult:
     """Runs the tests that may be shown, up to the first that does not pass.
 
-    They are judged like the suite ``base``, with the least time for each.
+    They are judged like the suite ``base``, each with the time of the test of it that takes
+    longest: no program that passes there is too slow here.
     """
     base = task.suites.get("base", Suite(()))
-    trials = _trials(Suite(task.public_tests, base.atol, base.oracle))
+    seconds = (max(base.seconds, default=0.0),) * len(task.public_tests)
+    trials = _trials(Suite(task.public_tests, base.atol, base.oracle, seconds))
     load, failure, stdout = await _first_failure(sandbox, task, program, trials)
     found = None if failure is None else (trials[failure[0]].case, failure[1])
     return PublicResult(load.status == "ok" and found is None, found, load, stdout)
@@ -181,7 +188,7 @@ def _trials(suite: Suite) -> list[_Trial]:
     for case, tolerance, reference in zip(suite.cases, near, references, strict=True):
         atol = tolerance if isinstance(case, TestCase) else suite.atol
         seconds = max(_LEAST_SECONDS[type(case)], _REFERENCE_FACTOR * reference)
-        trials.append(_Trial(case, suite.oracle, atol, seconds))
+        trials.append(_Trial(case, suite.oracle, atol, seconds, _CLOCK_FACTOR * seconds))
     return trials
 
 
@@ -235,7 +242,7 @@ async def _first_failed_run(
             trial.case,
             atol=trial.atol,
             cpu_seconds=trial.seconds,
-            wall_seconds=_CLOCK_FACTOR * trial.seconds,
+            wall_seconds=trial.wall_seconds,
         )
         printed += ran.stdout
         if ran.load.status != "ok":
@@ -260,7 +267,7 @@ async def _first_failed_call(
         assembled(task.language, task.preamble, program),
         task.entry_point,
         [trial.case.arguments for trial in trials],
-        wall_seconds=[_CLOCK_FACTOR * trial.seconds for trial in trials],
+        wall_seconds=[trial.wall_seconds for trial in trials],
         cpu_seconds=[trial.seconds for trial in trials],
         value_bytes=VALUE_BYTES,
         stop=failed,

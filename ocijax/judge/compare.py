@@ -38,7 +38,8 @@ def is_right(
 
     Args:
       case: the call and what was expected.
-      actual: plain data; `Digest` where the output was too large to send.
+      actual: plain data; `Digest` where the output was too large to send. Such a one must be equal
+        to what was expected, by whatever oracle.
       oracle: a name in `ORACLES`.
       atol: from `tolerances`; 0 compares exactly.
       plain: whether the output was of a built-in type itself; of others no close one is right.

@@ -16,7 +16,7 @@ A test has one of three forms; ``message``, which may be absent, is what a failu
 - a call, ``{"arguments": [...], "expected": ..., "message": "..."}``: the program, in Python, is
   loaded, its ``entry_point`` called (``f``, or ``Name().method`` of a new instance) and the value
   compared outside of its process. Values are written as `ocijax.judge.values` says. An input may
-  take 1 s.
+  take 1 s. Outputs of more than 1 MiB, encoded, must be equal: no oracle or tolerance sees them.
 - a run, ``{"stdin": "...", "stdout": "...", "message": "..."}``: the whole program, of any language
   of the sandbox, reads the one and must print the other. Compared are lines, without what is blank
   at their ends and at the end of all; where the suite has an ``atol``, also words as numbers, see
@@ -90,7 +90,8 @@ class Task:
       prompt: code that a bare completion goes on from; empty where answers stand alone.
       public_tests: may be shown as feedback. Some of them may score too, where a set has it so.
       suites: scoring tests by name: ``base``, and ``plus`` where the benchmark has it.
-      metadata: free, JSON-serialisable.
+      metadata: free, JSON-serialisable; ``solution``, where there is one, is the source of a
+        reference.
       language: of the program, one of `ocijax.sandbox.languages`.
       preamble: source put before every program, as judges do that import for them.
     """
@@ -173,6 +174,8 @@ def task_from_row(row: Any) -> Task:
     )
     _check_language(task)
     _check_entry_point(task)
+    if not isinstance(task.metadata.get("solution", ""), str):
+        raise InputError("its metadata.solution is no text: it must be the reference's source")
     return task
 
 

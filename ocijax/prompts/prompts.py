@@ -153,23 +153,24 @@ def _parse(name: str, digest: str, parsed: Mapping[str, Any]) -> Prompts:
     if feedback["traceback"] not in ("whole", "frames"):
         raise ValueError("feedback.traceback is neither whole nor frames")
     blanks = {
-        **dict.fromkeys((f"first.{key}" for key in first), ("instruction", "prompt", "problem")),
-        "next.form": ("before", "reply", "feedback"),
-        "feedback.wrong": ("message", "call", "input", "expected", "actual"),
-        "feedback.failed": ("message", "call", "input", "expected", "trouble"),
-        "feedback.missing": ("entry_point",),
-        "feedback.no_code": ("entry_point", "language"),
-        "adviser.human": ("problem", "program", "feedback"),
-        "adviser.human_oracle": ("problem", "program", "feedback", "solution"),
+        **dict.fromkeys((("first", key) for key in first), ("instruction", "prompt", "problem")),
+        ("next", "form"): ("before", "reply", "feedback"),
+        ("feedback", "wrong"): ("message", "call", "input", "expected", "actual"),
+        ("feedback", "failed"): ("message", "call", "input", "expected", "trouble"),
+        ("feedback", "missing"): ("entry_point",),
+        ("feedback", "no_code"): ("entry_point", "language"),
+        ("adviser", "human"): ("problem", "program", "feedback"),
+        ("adviser", "human_oracle"): ("problem", "program", "feedback", "solution"),
     }
-    for place, allowed in blanks.items():
-        section, key = place.split(".")
+    for (section, key), allowed in blanks.items():
         text = parsed[section][key]
         try:
             text.format(**dict.fromkeys(allowed, ""))
         except (LookupError, ValueError, AttributeError) as error:
             filled = ", ".join(f"{{{name}}}" for name in allowed)
-            raise ValueError(f"{place} must be a text with no blanks but {filled}") from error
+            raise ValueError(
+                f"{section}.{key} must be a text with no blanks but {filled}"
+            ) from error
     return Prompts(name, digest, first, form, Wording(**feedback), adviser)
 
 

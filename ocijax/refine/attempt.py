@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ocijax.judge.checker import SuiteVerdict, check, run_public
 from ocijax.judge.task import Task
@@ -18,6 +18,7 @@ from ocijax.refine.feedback import (
 from ocijax.refine.sanitize import SANITIZERS
 from ocijax.sample.settings import Completion
 from ocijax.sandbox.languages import PYTHON
+from ocijax.sandbox.result import Outcome
 from ocijax.sandbox.sandbox import Sandbox
 
 
@@ -33,6 +34,10 @@ class Attempt:
       feedback: what its execution says; empty where it passed.
       generated_tokens: of the answer.
       finish_reason: as in `Completion`.
+      status: how the first test ended that failed, as in `Outcome`: ``ok`` where it gave a wrong
+        output, or where all passed; ``load`` where the program failed before any test, ``no_code``
+        where there is none. Empty in rows of runs before it was recorded.
+      afresh: whether it was asked for without a word of the answers before.
     """
 
     reply: str
@@ -41,6 +46,8 @@ class Attempt:
     feedback: str
     generated_tokens: int
     finish_reason: str
+    status: str = ""
+    afresh: bool = False
 
 
 Tests = Literal["public", "base", "plus"]
@@ -69,31 +76,46 @@ async def try_answer(
     program = _program(completion, task, sanitizer)
     if program is None:
         feedback = no_code_feedback(task.language, task.entry_point, wording)
+        tried = _Tried("no_code", False, feedback)
     elif tests == "public":
-        result = await run_public(sandbox, task, program)
-        feedback = "" if result.passed else public_feedback(task, result, wording)
+        tried = await _try_public(sandbox, task, program, wording)
     else:
         suites = ("base", "plus") if tests == "plus" else ("base",)
-        feedback = await _scoring_feedback(sandbox, task, program, suites, wording)
+        tried = await _try_scoring(sandbox, task, program, suites, wording)
     return Attempt(
         reply=completion.text,
         program=program,
-        passed=not feedback,
-        feedback=feedback,
+        passed=tried.passed,
+        feedback=tried.feedback,
         generated_tokens=completion.generated_tokens,
         finish_reason=completion.finish_reason,
+        status=tried.status,
     )
 
 
-async def _scoring_feedback(
+class _Tried(NamedTuple):
+    status: str
+    passed: bool
+    feedback: str = ""
+
+
+async def _try_public(sandbox: Sandbox, task: Task, program: str, wording: Wording) -> _Tried:
+    result = await run_public(sandbox, task, program)
+    if result.passed:
+        return _Tried("ok", True)
+    status = _load_status(result.load) if result.failure is None else result.failure[1].status
+    return _Tried(status, False, public_feedback(task, result, wording))
+
+
+async def _try_scoring(
     sandbox: Sandbox, task: Task, program: str, suites: Sequence[str], wording: Wording
-) -> str:
-    """What the first failing test that scores gave; empty where none fails.
+) -> _Tried:
+    """Tells what the first failing test that scores gave.
 
     As in the evaluation of arXiv 2402.14658: that of the base suite, or else that of the plus
     suite; both where the first gave a wrong output. Each is cut by itself.
     """
-    told = []
+    told, statuses = [], []
     for name in suites:
         if name not in task.suites:
             continue
@@ -102,16 +124,24 @@ async def _scoring_feedback(
         if verdict.status == "pass":
             continue
         told.append(_suite_feedback(task, verdict, wording).removeprefix(wording.label))
-        if verdict.case is None or verdict.outcome.status != "ok":
+        outcome = verdict.outcome
+        statuses.append(_load_status(outcome) if verdict.case is None else outcome.status)
+        if statuses[-1] != "ok":
             break
-    return wording.label + "\n".join(told) if told else ""
+    if not told:
+        return _Tried("ok", True)
+    return _Tried(statuses[0], False, wording.label + "\n".join(told))
+
+
+def _load_status(load: Outcome) -> str:
+    return "load" if load.status == "error" else load.status
 
 
 def _program(completion: Completion, task: Task, sanitizer: str) -> str | None:
     # EvalPlus's ways are for Python.
     if sanitizer == "fenced" or task.language != PYTHON:
         return extract_code(completion.text, task.definition, task.language)
-    return SANITIZERS[sanitizer](completion.text, task.entry_point)
+    return SANITIZERS[sanitizer](completion.text, task.definition)
 
 
 def _suite_feedback(task: Task, verdict: SuiteVerdict, wording: Wording) -> str:

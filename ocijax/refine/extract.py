@@ -51,7 +51,8 @@ def defines(code: str, name: str, language: str = "python") -> bool:
     """Whether the first words of some line define ``name``; the code need not be whole."""
     if language != "python":
         return bool(name) and any(_declares(line, name) for line in code.splitlines())
-    definition = rf"^(?:(?:async +)?def +|class +)?{re.escape(name)}[ \t]*[(=:]"
+    name = re.escape(name)
+    definition = rf"^(?:(?:async +)?def +{name}[ \t]*[(\[]|class +{name}\b|{name}[ \t]*(:|=(?!=)))"
     return bool(name) and re.search(definition, code, re.MULTILINE) is not None
 
 

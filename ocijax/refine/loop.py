@@ -158,6 +158,7 @@ async def refine(
         seeded = replace(settings, seed=seed, max_new_tokens=int(most))
         [completion] = await in_thread(generator.generate, [asked], seeded)
         made = recall(before, completion) or await attempt(sandbox, before.task, completion)
+        made = replace(made, afresh=bool(before.attempts) and asked is before.opening)
         return replace(
             before,
             conversation=asked.append("assistant", completion.text),

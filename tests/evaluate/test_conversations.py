@@ -43,6 +43,15 @@ def test_a_trajectory_is_one_conversation_that_knows_which_answers_passed():
     assert conversation.metadata == {"task_id": "add/1", "passed": [False, True]}
 
 
+def test_answers_within_one_message_that_grows_are_not_told_again():
+    row = result("second", attempts=[("first", "a", False), ("second", "b", True)])
+    for attempt in row["attempts"]:
+        attempt["afresh"] = False
+    [conversation] = trajectories_to_conversations([row])
+    assert [message.content for message in conversation.messages][1:] == ["second"]
+    assert conversation.metadata["passed"] == [True]
+
+
 def test_training_reads_it_and_can_leave_out_wrong_answers():
     [conversation] = trajectories_to_conversations([REPAIRED])
     read = parse_conversation(conversation_to_row(conversation), "")

@@ -107,6 +107,8 @@ def test_a_row_holds_the_whole_trajectory(tmp_path, sandbox):
                 "feedback": feedback,
                 "generated_tokens": len(answer(-1)),
                 "finish_reason": "stop",
+                "status": "ok",
+                "afresh": False,
             },
             {
                 "reply": answer(3),
@@ -115,6 +117,8 @@ def test_a_row_holds_the_whole_trajectory(tmp_path, sandbox):
                 "feedback": "",
                 "generated_tokens": len(answer(3)),
                 "finish_reason": "stop",
+                "status": "ok",
+                "afresh": False,
             },
         ],
         "conversation": {

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from ocijax.errors import InputError
 from ocijax.evaluate.protocols import (
     PROTOCOLS,
-    UNINFORMATIVE,
     ask_afresh,
     check_protocol,
     show_feedback_of_another,
@@ -19,6 +18,8 @@ from ocijax.evaluate.protocols import (
 from ocijax.refine.attempt import Attempt
 from ocijax.refine.loop import Trajectory, begin
 from tests.refine.conftest import answer, make_task
+
+UNINFORMED = "Execution result:\nThe program failed without saying why."
 
 
 def failed(number: int, sample: int = 0) -> Trajectory:
@@ -50,7 +51,7 @@ def test_scrambled_shows_no_sample_the_feedback_of_its_own_task(samples):
     for (number, _), feedback in zip(samples, shown, strict=True):
         assert not feedback.startswith(f"feedback {number} ")
         # A task with less than half of the samples has others enough.
-        assert feedback != UNINFORMATIVE or 2 * most > len(samples)
+        assert feedback != UNINFORMED or 2 * most > len(samples)
 
 
 def test_scrambled_is_drawn_by_its_seed():
@@ -60,7 +61,7 @@ def test_scrambled_is_drawn_by_its_seed():
 
 
 def test_scrambled_tells_the_only_unfinished_task_nothing():
-    assert shown_to([failed(1)]) == [UNINFORMATIVE]
+    assert shown_to([failed(1)]) == [UNINFORMED]
 
 
 def test_resample_asks_as_if_nothing_had_been():

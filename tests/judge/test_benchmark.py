@@ -71,6 +71,11 @@ def test_a_file_of_tasks_is_a_benchmark_of_its_name(load, tasks_file):
     assert names(benchmark) == ["sum/0", "sum/1", "sum/2"]
 
 
+def test_a_file_by_the_name_of_one_of_evalplus_is_not_taken_for_it(load, tasks_file):
+    path = tasks_file.rename(tasks_file.with_name("mbpp.jsonl"))
+    assert load(path).name == "mbpp.jsonl"
+
+
 def test_a_file_has_a_plus_score_where_a_task_has_plus_tests(load, tmp_path):
     path = tmp_path / "hard.jsonl"
     suites = {"base": SUITE, "plus": SUITE}

@@ -244,6 +244,18 @@ def test_as_evalplus_a_program_that_cannot_be_loaded_fails_every_suite(judge):
     assert [one.status for one in verdict.suites.values()] == ["fail", "fail"]
 
 
+def test_as_evalplus_a_program_may_not_wait(judge):
+    program = """
+        import time
+        def f(x):
+            time.sleep(2.5)
+            return x * x
+    """
+    quick = task(suite(((2,), 4)))
+    assert judge.check(quick, program).passed_base
+    assert judge.check(quick, program, "evalplus-0.3.1").suites["base"].status == "timeout"
+
+
 @pytest.mark.soak
 def test_as_evalplus_a_suite_has_a_minute(judge):
     program = """

@@ -112,6 +112,7 @@ def test_the_name_to_define_is_that_of_the_class_where_a_method_is_called(write)
         (changed(prompt=["x"]), "its prompt is of the wrong type (list)"),
         (changed(metadata="x"), "its metadata is of the wrong type (str)"),
         (changed(metadata={"$what": 1}), "its metadata: no value is written as"),
+        (changed(metadata={"solution": ["x"]}), "its metadata.solution is no text"),
         (changed(public_test=[]), "the row has the unknown field 'public_test'; there are"),
         (changed(public_tests={}), "its public_tests is of the wrong type (dict)"),
         (changed(public_tests=[TEST, 4]), "public test 1 is not a JSON object"),

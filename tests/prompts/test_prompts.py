@@ -33,6 +33,11 @@ def test_a_file_replaces_what_a_model_is_told(edited):
     assert mine.digest != load_prompts("turns").digest
 
 
+def test_a_first_turn_may_be_of_a_benchmark_with_a_dot_in_its_name(edited):
+    path = edited('default = "{instruction}"', 'default = ""\n"set-v0.2" = "Do: {instruction}"')
+    assert load_prompts(path).begin(TASK, "set-v0.2").messages[0].content == "Do: Add one."
+
+
 def test_a_benchmark_has_a_first_turn_of_its_own():
     told = load_prompts("turns").begin(TASK, "mbpp").messages[0].content
     assert told.endswith("in one Python code block.\n\nAdd one.\nassert solve(1) == 2")

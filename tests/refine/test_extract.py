@@ -22,8 +22,9 @@ def test_the_last_block_counts():
     assert extract_code(f"{fenced('x = 1')}\nNo, rather\n{fenced(PROGRAM)}") == PROGRAM
 
 
-def test_an_example_of_use_after_the_program_is_passed_over():
-    reply = f"{fenced(PROGRAM)}\nUse it so:\n{fenced('print(f(1))')}"
+@pytest.mark.parametrize("use", ["print(f(1))", "f(1)", "f (1)", "f == 3", "define f(x)"])
+def test_an_example_of_use_after_the_program_is_passed_over(use):
+    reply = f"{fenced(PROGRAM)}\nUse it so:\n{fenced(use)}"
     assert extract_code(reply, "f") == PROGRAM
 
 
@@ -33,7 +34,15 @@ def test_of_two_definitions_the_last_counts():
 
 
 @pytest.mark.parametrize(
-    "definition", ["def f(x): pass\n", "async def f(x): pass\n", "f = abs\n", "f: object = abs\n"]
+    "definition",
+    [
+        "def f(x): pass\n",
+        "async def f(x): pass\n",
+        "def f[T](x: T): pass\n",
+        "class f: pass\n",
+        "f = abs\n",
+        "f: object = abs\n",
+    ],
 )
 def test_a_function_may_be_defined_in_any_way(definition):
     assert extract_code(f"{fenced(definition)}{chr(10)}{fenced('g = 1')}", "f") == definition

@@ -61,6 +61,7 @@ def test_the_trajectory_keeps_every_attempt(sandbox):
         feedback=trajectory.conversation.messages[2].content,
         generated_tokens=len(answer(2)),
         finish_reason="stop",
+        status="ok",
     )
     assert (second.passed, second.feedback) == (True, "")
 
@@ -114,6 +115,14 @@ def test_where_all_are_asked_again_together_each_waits_for_the_others(sandbox):
     generator = Answers(lambda one: answer(number_of(one) + (number_of(one) > 1)))
     solve(generator, sandbox, tasks, rounds=3, ask_again=again, at_once=2)
     assert seen == [["add/2", "add/3"]] * 2
+
+
+def test_an_attempt_knows_whether_it_was_asked_afresh(sandbox):
+    def told(unfinished, chance):
+        return [None if len(one.attempts) == 2 else "Wrong." for one in unfinished]
+
+    [trajectory] = solve(right_at(9), sandbox, [make_task(1)], rounds=4, ask_again=AskAgain(told))
+    assert [one.afresh for one in trajectory.attempts] == [False, False, True, False]
 
 
 def test_the_order_of_tasks_is_kept(sandbox):
