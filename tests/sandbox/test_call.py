@@ -1,6 +1,9 @@
 """Functions called on inputs."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -123,6 +126,39 @@ def test_the_wall_limit_ends_what_the_cpu_limit_does_not(runner):
     program = "import time\ndef f(): time.sleep(600)"
     [outcome] = runner.call(program, [()], wall_seconds=0.5, cpu_seconds=0.2).outcomes
     assert outcome.status == "timeout"
+
+
+@pytest.fixture
+def crowded_core():
+    """Pins what the test starts to one core, which nine others want too."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    spin = [sys.executable, "-c", "while True: pass"]
+    # Each in a session of its own, as the kernel may give each session the same share.
+    others = [subprocess.Popen(spin, start_new_session=True) for _ in range(9)]
+    yield
+    os.sched_setaffinity(0, allowed)
+    for other in others:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/schedstat"), reason="the kernel counts no waiting for a CPU"
+)
+def test_where_the_cpu_is_limited_waiting_for_it_does_not_count_by_the_clock(runner, crowded_core):
+    program = """
+        import time
+        def f(idle):
+            began = time.process_time()
+            while time.process_time() - began < 0.4: pass
+            time.sleep(idle)
+    """
+    # The nine leave a tenth of the core: 0.4 s on it take some 4 s by the clock.
+    another = runner.another()
+    outcomes = another.call(program, [(0.0,), (5.0,)], wall_seconds=1.5, cpu_seconds=1.0).outcomes
+    assert [outcome.status for outcome in outcomes] == ["ok", "timeout"]
+    assert outcomes[0].wall_seconds > 1.5
 
 
 def test_a_value_of_a_built_in_type_itself_is_told_from_one_that_is_only_like_it(runner):
