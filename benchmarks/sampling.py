@@ -121,7 +121,7 @@ def answer_seconds(
 def prefill_seconds(engine: Engine, rows: int, length: int) -> float:
     """To read as many prompts of ``length`` tokens, and nothing else."""
     random = np.random.default_rng(0)
-    tokens = random.integers(0, 100, length - 1, np.int32)  # the answer reads the last one
+    tokens = random.integers(0, 100, length, np.int32)
 
     def read() -> None:
         for first in range(0, rows, CHUNK_ROWS):

@@ -139,11 +139,11 @@ def count_reads(engine: Engine, end_of_turn: int) -> Counter[int]:
     reads: Counter[int] = Counter()
     prefill = engine.prefill
 
-    def counted(prompts: Mapping[int, tuple[np.ndarray, Chunk]]) -> None:
+    def counted(prompts: Mapping[int, tuple[np.ndarray, Chunk]]) -> jax.Array:
         for prompt, chunk in prompts.values():
             end = min(chunk.start + chunk.length, len(prompt) - 1)
             reads[int((prompt == end_of_turn).sum())] += end - chunk.start
-        prefill(prompts)
+        return prefill(prompts)
 
     engine.prefill = counted
     return reads

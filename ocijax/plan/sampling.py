@@ -87,6 +87,7 @@ def plan_sampling(
             tokens=numbers(jnp.int32, count, length),
             slots=numbers(jnp.int32, count),
             starts=numbers(jnp.int32, count),
+            ends=numbers(jnp.int32, count),
             window=context,
             **static,
         )

@@ -1,8 +1,9 @@
 """Prefill and decode over a key-value cache, jitted.
 
-`prefill` fills places of a slot with what stands there in a conversation, up to its last token but
-one; `decode` goes on from the last token, which it reads itself. Where each answer stands is on the
-device as well (`Rows`), so that the host need not see the tokens of one call to begin the next.
+`prefill` fills places of a slot with what stands there in a conversation; `begin` chooses an
+answer's first token where that was all of it; `decode` goes on from the last token, which it reads
+itself. Where each answer stands is on the device as well (`Rows`), so that the host need not see
+the tokens of one call to begin the next.
 """
 
 from dataclasses import replace
@@ -59,7 +60,7 @@ DTYPES = Rows(*["int32"] * 4, "uint32", "int32", "float32", "float32", "int32", 
 
 
 class Generated(NamedTuple):
-    """What a call of `decode` generated.
+    """What a call of `decode` generated, or one of `begin`, which is one token at most.
 
     Attributes:
       tokens: ``[slots, steps * (1 + draft_tokens)]`` int32, with -1 behind them.
@@ -107,13 +108,14 @@ def prefill(
     tokens: jax.Array,
     slots: jax.Array,
     starts: jax.Array,
+    ends: jax.Array,
     *,
     config: ModelConfig,
     compute: ComputeConfig,
     mesh: Mesh,
     window: int,
     transposed: bool = False,
-) -> Cache:
+) -> tuple[Cache, jax.Array]:
     """Reads a chunk of some conversations into their slots.
 
     Args:
@@ -123,12 +125,16 @@ def prefill(
         there is overwritten before it is seen. Equal rows may stand for none.
       slots: ``[rows]`` int32.
       starts: ``[rows]`` int32, position of the first token; the cache has room for ``length`` more.
+      ends: ``[rows]`` int32, which of ``tokens`` is the last that there is to read.
       config: the model's shape.
       compute: how its forward runs; ``fp8`` does not count.
       mesh: the mesh that the parameters live on.
       window: places of a slot, from the first, that may be looked at: no fewer than
         ``starts + length``; 0: all begin at the first place, and only ``tokens`` are looked at.
       transposed: whether the weights are, see `ocijax.sample.weights.sampling_weights`.
+
+    Returns:
+      The cache, and the hidden states at ``ends``, ``[rows, hidden]``.
     """
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         decoder = _decoder(config, compute, parameters, transposed)
@@ -147,8 +153,70 @@ def prefill(
             # The layer that ran goes to the end: after the last one all are in order again.
             return context, (*others, layer)
 
-        _, cache = decoder.run_layers(tokens, positions, attend, cache)
-        return pin(cache, mesh)
+        hidden, cache = decoder.run_layers(tokens, positions, attend, cache)
+        last = jnp.take_along_axis(hidden, ends[:, None, None], axis=1)[:, 0]
+        return pin(cache, mesh), _everywhere(last, mesh)
+
+
+@partial(
+    jax.jit,
+    static_argnames=("config", "compute", "mesh", "transposed"),
+    donate_argnames=("rows", "history"),
+)
+def begin(
+    parameters: Parameters,
+    rows: Rows,
+    history: jax.Array,
+    stop_ids: jax.Array,
+    hidden: jax.Array,
+    slots: jax.Array,
+    new: Rows,
+    prompts: jax.Array,
+    *,
+    config: ModelConfig,
+    compute: ComputeConfig,
+    mesh: Mesh,
+    transposed: bool = False,
+) -> tuple[Rows, jax.Array, Generated]:
+    """Chooses the first tokens of some answers.
+
+    Args:
+      parameters: of the model, see `ocijax.sample.weights.sampling_weights`.
+      rows: where the answers stand; donated.
+      history: as of `decode`; donated.
+      stop_ids: ``[stops]`` int32, tokens that end an answer.
+      hidden: states of `prefill` at the last tokens of conversations, ``[any, hidden]``.
+      slots: ``[any]`` int32, where these are; those that there are not are passed over.
+      new: as many rows, about to read these last tokens.
+      prompts: ``[any, places]`` int32, their tokens, or ``[any, 0]`` where the history is empty.
+      config: the model's shape.
+      compute: how its forward runs; ``fp8`` does not count.
+      mesh: the mesh that the parameters live on.
+      transposed: whether the weights are, see `ocijax.sample.weights.sampling_weights`.
+
+    Returns:
+      The rows, the history, and what was chosen.
+    """
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        decoder = _decoder(config, compute, parameters, transposed)
+        chosen, scores = (array[:, 0] for array in _choose(decoder, hidden[:, None], new))
+
+        def placed(array: jax.Array, new: jax.Array) -> jax.Array:
+            return array.at[slots].set(new, mode="drop")
+
+        if history.shape[1]:
+            history = placed(history, prompts)
+            history = history.at[slots, new.positions + 1].set(chosen, mode="drop")
+        one = jnp.ones_like(slots)
+        rows = jax.tree.map(placed, rows, _advanced(new, one > 0, one, chosen, stop_ids))
+        none = jnp.full((len(rows.tokens), 1), -1, jnp.int32)
+        generated = Generated(
+            placed(none, chosen[:, None]),
+            placed(jnp.zeros_like(none, jnp.float32), scores[:, None]),
+            placed(none[:, 0] + 1, one),
+        )
+        found = rows, history, generated
+        return jax.tree.map(lambda array: _everywhere(array, mesh), found)
 
 
 @partial(
@@ -237,8 +305,6 @@ def decode(
             new = 1 + jnp.minimum(right, before_end)
             new = jnp.where(going, jnp.minimum(new, rows.limits - rows.counts), 0)
             last = jnp.take_along_axis(tokens, jnp.maximum(new - 1, 0)[:, None], axis=1)[:, 0]
-            counts = rows.counts + new
-            ended = going & (last[:, None] == stop_ids).any(-1)
 
             kept = jnp.where(jnp.arange(width) < new[:, None], tokens, -1)
             generated = Generated(
@@ -248,12 +314,7 @@ def decode(
             )
             if history.shape[1]:
                 history = _write_tokens(history, tokens, jnp.where(going, rows.positions + 1, rest))
-            rows = rows._replace(
-                tokens=jnp.where(going, last, rows.tokens),
-                positions=rows.positions + new,
-                counts=counts,
-                limits=jnp.where(ended, counts, rows.limits),
-            )
+            rows = _advanced(rows, going, new, last, stop_ids)
             return step + 1, pin(cache, mesh), rows, history, (generated, filled + new)
 
         def unfinished(carry):
@@ -286,6 +347,20 @@ def _decoder(
     compute = replace(compute, fp8=False)
     return Decoder(
         config, compute, parameters, project=project_transposed if transposed else project
+    )
+
+
+def _advanced(
+    rows: Rows, going: jax.Array, new: jax.Array, last: jax.Array, stop_ids: jax.Array
+) -> Rows:
+    """The rows after so many new tokens of each, of which the last are known."""
+    counts = rows.counts + new
+    ended = going & (last[:, None] == stop_ids).any(-1)
+    return rows._replace(
+        tokens=jnp.where(going, last, rows.tokens),
+        positions=rows.positions + new,
+        counts=counts,
+        limits=jnp.where(ended, counts, rows.limits),
     )
 
 

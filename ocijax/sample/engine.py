@@ -22,7 +22,16 @@ from ocijax.model.parameters import Parameters
 from ocijax.sample.cache import abstract_cache, copy_slot, empty_cache, grow
 from ocijax.sample.compiled_function import CompiledFunction
 from ocijax.sample.decode_attention import choose_decode_kernel
-from ocijax.sample.decoding import DTYPES, Generated, Rows, decode, prefill, set_history, set_rows
+from ocijax.sample.decoding import (
+    DTYPES,
+    Generated,
+    Rows,
+    begin,
+    decode,
+    prefill,
+    set_history,
+    set_rows,
+)
 from ocijax.sample.weights import sampling_weights
 from ocijax.sharding import axis_size, bytes_on_a_device
 
@@ -60,6 +69,10 @@ class Chunk(NamedTuple):
     start: int
     length: int
     window: int
+
+    def ends(self, prompt: np.ndarray) -> bool:
+        """Whether the prompt's last token is among those read."""
+        return self.start + self.length >= len(prompt)
 
 
 class Engine:
@@ -101,6 +114,7 @@ class Engine:
         self._stop_ids = np.array([stop_id], np.int32)
         self._shape = config, "int8" if int8_cache else compute.dtype, mesh, self.slots
         self._mesh = mesh
+        self._dtype = compute.dtype
         gpu = mesh.devices.flat[0].platform == "gpu"
         # For one conversation each weight is multiplied with a single row, but for drafts.
         transposed = self.slots == 1 and gpu
@@ -120,6 +134,9 @@ class Engine:
             steps=steps,
             **static,
         )
+        self._begin = CompiledFunction(
+            begin, weights, options=_LOOP_ON_DEVICE if gpu else {}, **static
+        )
         self._copy = CompiledFunction(copy_slot, mesh=mesh)
         self._set_rows = CompiledFunction(set_rows, mesh=mesh)
         self._set_history = CompiledFunction(set_history, mesh=mesh)
@@ -131,8 +148,8 @@ class Engine:
     @property
     def programs(self) -> int:
         """How many were compiled."""
-        functions = self._prefill, self._decode, self._copy, self._set_rows, self._set_history
-        return sum(map(len, functions))
+        functions = self._prefill, self._begin, self._decode, self._copy
+        return sum(map(len, (*functions, self._set_rows, self._set_history)))
 
     def check_room(self, tokens: int) -> None:
         """Checks that slots of so many tokens fit beside the model.
@@ -141,6 +158,8 @@ class Engine:
           InputError: they do not; it says how many slots would.
         """
         places = self._places_for(tokens)
+        if self._cache is not None and places <= self._places:
+            return
         needed = bytes_on_a_device(abstract_cache(*self._shape, places))
         if needed > self._free:
             fitting = max(0, self.slots * self._free // needed)
@@ -183,11 +202,14 @@ class Engine:
         start = min(known, self._places - length)
         return Chunk(start, length, self._prefill_window(start + length) if start else 0)
 
-    def prefill(self, prompts: Mapping[int, tuple[np.ndarray, Chunk]]) -> None:
+    def prefill(self, prompts: Mapping[int, tuple[np.ndarray, Chunk]]) -> jax.Array:
         """Reads a chunk of some prompts.
 
         Args:
           prompts: by slot; at most `CHUNK_ROWS`, with chunks of one length and window.
+
+        Returns:
+          The hidden states at the last tokens read, for `begin`.
         """
         rows = [(slot, *prompt) for slot, prompt in prompts.items()]
         # Equal rows are read as one.
@@ -199,7 +221,41 @@ class Engine:
             row[: len(read)] = read
         slots = np.array([slot for slot, _, _ in rows], np.int32)
         starts = np.array([chunk.start for _, _, chunk in rows], np.int32)
-        self._cache = self._prefill(self._cache, tokens, slots, starts, window=window)
+        left = [len(prompt) - chunk.start for _, prompt, chunk in rows]
+        ends = np.minimum(left, length).astype(np.int32) - 1
+        self._cache, hidden = self._prefill(self._cache, tokens, slots, starts, ends, window=window)
+        return hidden
+
+    def begin(
+        self,
+        slots: Sequence[int],
+        hidden: jax.Array,
+        rows: Mapping[int, Rows],
+        prompts: Mapping[int, np.ndarray],
+    ) -> Generated:
+        """Begins the answers of prompts that `prefill` has just read whole.
+
+        Args:
+          slots: those of its prompts, in order.
+          hidden: what it returned.
+          rows: how the answers go on, by slot; each field a number.
+          prompts: their tokens, likewise.
+        """
+        count = len(hidden)
+        nobody = self.slots, AT_REST, ()
+        begun = [(slot, rows[slot], prompts[slot]) if slot in rows else nobody for slot in slots]
+        begun += [nobody] * (count - len(begun))
+        places, numbers, texts = zip(*begun, strict=True)
+        fields = zip(zip(*numbers, strict=True), DTYPES, strict=True)
+        history = np.zeros((count, self._history.shape[1]), np.int32)
+        for row, text in zip(history, texts, strict=True):
+            row[: len(text)] = text[: len(row)]
+        self._rows, self._history, generated = self._begin(
+            *(self._rows, self._history, self._stop_ids, hidden, np.array(places, np.int32)),
+            Rows(*(np.array(column, dtype) for column, dtype in fields)),
+            history,
+        )
+        return _copied_to_host(generated)
 
     def set_rows(self, rows: Mapping[int, Rows], prompts: Mapping[int, np.ndarray]) -> None:
         """Says how the answers in some slots go on.
@@ -230,10 +286,7 @@ class Engine:
             *(self._cache, self._rows, self._history, self._stop_ids),
             **self._decode_choices(filled, draft_tokens),
         )
-        for array in generated:
-            # Now: asked for after the next call, it would come after that one.
-            array.copy_to_host_async()
-        return generated
+        return _copied_to_host(generated)
 
     def wait(self) -> None:
         """Waits until the devices have done all that they were given."""
@@ -252,13 +305,24 @@ class Engine:
                     self._prefill.compile,
                     cache,
                     _integers(count, length),
-                    *[_integers(count)] * 2,
+                    *[_integers(count)] * 3,
                     window=window,
                 )
                 for count in {1, CHUNK_ROWS}
                 for length in {min(places, LONGEST_CHUNK) for places in buckets}
                 for window in {0, *map(self._prefill_window, filled)}
                 if not window or window >= length
+            ]
+            compiling += [
+                threads.submit(
+                    self._begin.compile,
+                    *(rows, history, self._stop_ids),
+                    self._hidden(count),
+                    _integers(count),
+                    Rows(*(jax.ShapeDtypeStruct((count,), dtype) for dtype in DTYPES)),
+                    _integers(count, history.shape[1]),
+                )
+                for count in {1, CHUNK_ROWS}
             ]
             compiling += [
                 threads.submit(self._decode.compile, *state, self._stop_ids, **dict(choices))
@@ -292,6 +356,11 @@ class Engine:
         most = -(-(self._context + beside) // _SHORTEST) * _SHORTEST
         return min(_bucket(tokens + beside), most)
 
+    def _hidden(self, count: int) -> jax.ShapeDtypeStruct:
+        """What `prefill` returns of so many prompts."""
+        shape = count, self._shape[0].hidden_size
+        return jax.ShapeDtypeStruct(shape, self._dtype, sharding=self._rows.tokens.sharding)
+
     @property
     def _places(self) -> int:
         """Of a slot."""
@@ -309,6 +378,13 @@ class Engine:
         # cuDNN's reads what is filled, whatever it is given.
         window = self._places if kernel == "cudnn" else min(_bucket(filled), self._places)
         return {"window": window, "draft_tokens": draft_tokens, "kernel": kernel}
+
+
+def _copied_to_host(generated: Generated) -> Generated:
+    for array in generated:
+        # Now: asked for after the next call, it would come after that one.
+        array.copy_to_host_async()
+    return generated
 
 
 def _bucket(length: int) -> int:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -79,8 +79,24 @@ class _Request:
 
     @property
     def unread(self) -> int:
-        """Tokens still to read before it can be answered: the last one is read by the answer."""
+        """Tokens still to read before it can be answered: the answer's begin reads the last one."""
         return len(self.prompt) - 1 - self.known
+
+    @property
+    def row(self) -> Rows:
+        """How the answer begins: its first forward reads the prompt's last token."""
+        return Rows(
+            tokens=self.prompt[-1],
+            positions=len(self.prompt) - 1,
+            counts=0,
+            limits=self.limit,
+            seeds=self.settings.seed,
+            indices=self.index,
+            temperature=self.settings.temperature,
+            top_p=self.settings.top_p,
+            top_k=self.settings.top_k,
+            scored=self.settings.log_probabilities,
+        )
 
     @property
     def longest(self) -> int:
@@ -89,17 +105,17 @@ class _Request:
 
 
 class _Call(NamedTuple):
-    """One call of `decode` whose results the host has not looked at.
+    """One call of the devices whose results the host has not looked at.
 
     Attributes:
       generated: by it.
-      draft_tokens: looked up for each forward.
       answering: whose slots they are.
+      draft_tokens: looked up for each forward of `decode`; ``None``: it was one of `prefill`.
     """
 
     generated: Generated
-    draft_tokens: int
     answering: dict[int, _Request]
+    draft_tokens: int | None = None
 
 
 class Sampler:
@@ -351,19 +367,21 @@ class Sampler:
     def _step(self) -> None:
         """Reads some of what waits, begins to generate, and looks at what was generated before."""
         self._fill_slots()
-        self._prefill()
-        self._begin_answers()
+        begun = self._prefill()
+        self._set_rows([one for one in self._reading if not one.unread])
         call = None
         if not self._in_flight:
             self._looked = time.perf_counter()
-        if any(map(self._goes_on, self._answering.values())):
+        coming = self._coming(begun)
+        if any(len(one.tokens) + coming[one] < one.limit for one in self._answering.values()):
             draft_tokens = self._pace.choose()
             filled = max(map(self._filled, self._answering.values()))
             generated = self.engine.decode(filled, draft_tokens)
-            call = _Call(generated, draft_tokens, dict(self._answering))
+            call = _Call(generated, dict(self._answering), draft_tokens)
         # The devices have the next tokens to do while the host looks at the last ones.
-        if self._in_flight:
-            self._collect(self._in_flight)
+        for done in [self._in_flight, *begun]:
+            if done:
+                self._collect(done)
         self._in_flight = call
 
     def _fill_slots(self) -> None:
@@ -385,54 +403,60 @@ class Sampler:
             request.slot, request.known = place.slot, place.known
             self._reading.append(request)
 
-    def _prefill(self) -> None:
+    def _prefill(self) -> list[_Call]:
         """Reads chunks of what waits, but no more than others may wait for.
 
         Where more wait than are answered, they are read first: a step takes nearly as long for few.
+
+        Returns:
+          The calls that began answers.
         """
-        tokens = 0
-        while tokens < _PREFILL_TOKENS or len(self._reading) >= len(self._answering):
+        tokens, begun, many = 0, [], len(self._reading) >= len(self._answering)
+        while tokens < _PREFILL_TOKENS or many:
             chunks = {one: self._next_chunk(one) for one in self._reading if one.unread}
             if not chunks:
-                return
+                break
             # Those together that fit the first one's program.
             first = next(iter(chunks.values()))
             alike = [one for one, chunk in chunks.items() if chunk[1:] == first[1:]][:CHUNK_ROWS]
             if len(alike) * max(first.length, _WORTH_A_CALL) < CHUNK_ROWS * first.length:
                 alike = alike[:1]
-            self.engine.prefill({one.slot: (one.prompt, chunks[one]) for one in alike})
+            ending = [one for one in alike if chunks[one].ends(one.prompt)]
+            hidden = self.engine.prefill({one.slot: (one.prompt, chunks[one]) for one in alike})
+            if ending:
+                begun.append(self._begin(ending, [one.slot for one in alike], hidden))
             for one in alike:
                 known = min(chunks[one].start + first.length, len(one.prompt) - 1)
                 self.prefilled_tokens += known - one.known
                 one.known = known
                 self._slots.hold(one.slot, one.prompt[:known])
             tokens += first.length * len(alike)
+        return begun
 
     def _next_chunk(self, request: _Request) -> Chunk:
-        return self.engine.next_chunk(request.known, len(request.prompt) - 1)
+        return self.engine.next_chunk(request.known, len(request.prompt))
 
-    def _begin_answers(self) -> None:
+    def _begin(self, ending: Sequence[_Request], slots: Sequence[int], hidden: jax.Array) -> _Call:
+        """Begins answers to those of the prompts in ``slots`` that were just read to their ends."""
+        rows = {one.slot: one.row for one in ending}
+        prompts = {one.slot: one.prompt for one in ending}
+        generated = self.engine.begin(slots, hidden, rows, prompts)
+        self._resting = [slot for slot in self._resting if slot not in rows]
+        self._answer(ending)
+        return _Call(generated, dict(zip(rows, ending, strict=True)))
+
+    def _set_rows(self, ready: Sequence[_Request]) -> None:
         """Tells the devices who is answered from now on, and who is not any more."""
-        ready = {one.slot: one for one in self._reading if not one.unread}
-        rows = dict.fromkeys(self._resting, AT_REST)
-        for slot, one in ready.items():
-            rows[slot] = Rows(
-                tokens=one.prompt[-1],
-                positions=len(one.prompt) - 1,
-                counts=0,
-                limits=one.limit,
-                seeds=one.settings.seed,
-                indices=one.index,
-                temperature=one.settings.temperature,
-                top_p=one.settings.top_p,
-                top_k=one.settings.top_k,
-                scored=one.settings.log_probabilities,
-            )
-        self.engine.set_rows(rows, {slot: one.prompt for slot, one in ready.items()})
+        rows = dict.fromkeys(self._resting, AT_REST) | {one.slot: one.row for one in ready}
+        self.engine.set_rows(rows, {one.slot: one.prompt for one in ready})
         # Where that fails, one call fails, and the others are told to the devices at the next step.
-        self._reading = [one for one in self._reading if one.unread]
-        self._answering |= ready
         self._resting = []
+        self._answer(ready)
+
+    def _answer(self, ready: Sequence[_Request]) -> None:
+        """Notes who is answered from now on."""
+        self._reading = [one for one in self._reading if one not in ready]
+        self._answering |= {one.slot: one for one in ready}
 
     def _collect(self, call: _Call) -> None:
         """Adds what was generated to the answers, and frees the slots of those that have ended."""
@@ -456,7 +480,7 @@ class Sampler:
         self.forwards += int(forwards.sum())
         self.generated_tokens += generated
         now = time.perf_counter()
-        if forwards.any():
+        if call.draft_tokens is not None and forwards.any():
             a_forward = (now - self._looked) / int(forwards.max())
             self._pace.note(call.draft_tokens, generated / int(forwards.sum()), a_forward)
         self._looked = now
@@ -486,11 +510,13 @@ class Sampler:
         text = "".join(request.parts)
         return Completion(text, tuple(request.tokens), request.finish_reason, scores)
 
-    def _goes_on(self, request: _Request) -> bool:
-        """Whether its answer may go on after what is in flight: a forward gives a token or more."""
-        call = self._in_flight
-        in_flight = call is not None and call.answering.get(request.slot) is request
-        return len(request.tokens) + in_flight * self._decode_steps < request.limit
+    def _coming(self, begun: Sequence[_Call]) -> Counter[_Request]:
+        """Tokens that each answer gets for certain by calls not looked at: one in a forward."""
+        coming = Counter(one for call in begun for one in call.answering.values())
+        if self._in_flight:
+            for one in self._in_flight.answering.values():
+                coming[one] += self._decode_steps
+        return coming
 
     def _filled(self, request: _Request) -> int:
         """Places that an answer may fill once the next tokens and those in flight are there."""

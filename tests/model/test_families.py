@@ -17,7 +17,7 @@ from ocijax.hugging_face.config import read_config
 from ocijax.model.decoder import ComputeConfig, Decoder
 from ocijax.model.parameters import from_hugging_face, parameter_table, to_hugging_face
 from ocijax.sample.cache import empty_cache
-from ocijax.sample.decoding import DTYPES, Rows, decode, prefill
+from ocijax.sample.decoding import DTYPES, Generated, Rows, begin, decode, prefill
 from ocijax.sample.weights import sampling_weights
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.train.loss import batch_loss, with_targets
@@ -146,13 +146,21 @@ def greedy(variant: str, draft_tokens: int = 0):
     slots = np.arange(count, dtype=np.int32)
     history = np.zeros((count, places if draft_tokens else 0), np.int32)
     history[:, :PROMPT] = prompts[:, : history.shape[1]]
-    cache = prefill(weights, cache, prompts, slots, np.zeros_like(slots), window=0, **static)
-    choices = {"steps": NEW_TOKENS, "window": places, "kernel": "masked", **static}
     no_stop = np.full(1, -1, np.int32)
-    *_, generated = decode(
+    chunks = prompts, slots, np.zeros_like(slots), lengths - 1
+    cache, hidden = prefill(weights, cache, *chunks, window=0, **static)
+    rows, history, first = begin(
+        weights, rows, history, no_stop, hidden, slots, rows, history, **static
+    )
+    choices = {"steps": NEW_TOKENS - 1, "window": places, "kernel": "masked", **static}
+    *_, others = decode(
         weights, cache, rows, history, no_stop, draft_tokens=draft_tokens, **choices
     )
-    return generated
+    tokens, scores = (
+        np.concatenate([one[:, :1], other], axis=1)
+        for one, other in zip(first[:2], others[:2], strict=True)
+    )
+    return Generated(tokens, scores, first.forwards + others.forwards)
 
 
 def assert_logits(found, expected):

@@ -506,27 +506,29 @@ def test_an_answer_that_ends_while_its_follower_is_slow_is_told_to_its_end(param
 
 
 def test_a_step_that_fails_fails_one_call_and_no_other(monkeypatch, parameters, tokenizer):
-    shared = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
-    expected = [shared.generate([one], GREEDY) for one in RAGGED[:4]]
-    set_rows, begin = shared.engine.set_rows, threading.Barrier(4)
+    shared = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
+    # So many of so few tokens are read at once.
+    asked = [conversation(words) for words in range(1, 9)]
+    expected = [shared.generate([one], GREEDY) for one in asked]
+    begin, together = shared.engine.begin, threading.Barrier(8)
     failures = iter([GaveUp])
 
-    def fail_once(rows, prompts):
+    def fail_once(slots, hidden, rows, prompts):
         time.sleep(0.1)  # meanwhile the others come
         for failure in failures if len(prompts) > 1 else ():
             raise failure
-        set_rows(rows, prompts)
+        return begin(slots, hidden, rows, prompts)
 
     def ask(one):
-        begin.wait(60)
+        together.wait(60)
         try:
             return shared.generate([one], GREEDY)
         except GaveUp:
             return None
 
-    monkeypatch.setattr(shared.engine, "set_rows", fail_once)
-    with ThreadPoolExecutor(4) as threads:
-        answers = list(threads.map(ask, RAGGED[:4]))
+    monkeypatch.setattr(shared.engine, "begin", fail_once)
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(ask, asked))
     assert answers.count(None) == 1
     assert all(one in (None, other) for one, other in zip(answers, expected, strict=True))
     assert shared.free_slots == shared.slots
