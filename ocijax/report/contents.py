@@ -86,6 +86,7 @@ def comparisons_table(found: Sequence[Comparison]) -> Table:
         Column("suite"),
         Column("run"),
         Column("compared with"),
+        Column("sampling"),
         count("tasks of both"),
         points("difference, points"),
         points_interval("95 %, paired bootstrap"),
@@ -98,6 +99,7 @@ def comparisons_table(found: Sequence[Comparison]) -> Table:
             one.suite,
             one.run.label,
             one.other.label,
+            one.sampling or None,
             one.tasks,
             one.difference,
             one.interval,
@@ -109,8 +111,15 @@ def comparisons_table(found: Sequence[Comparison]) -> Table:
     ]
     notes = [
         "On the tasks that both runs have. p is that of McNemar's exact test, two-sided, not "
-        "corrected for the number of comparisons; with several samples a task there is none."
+        "corrected for the number of comparisons; with several samples a task there is none. "
+        "Protocols are compared where model, prompts, sanitizer, evaluator and sampling are the "
+        "same, and with resampling the rounds; models where all settings are."
     ]
+    if any(one.sampling for one in found):
+        notes.append(
+            "Where temperatures differ, one protocol resamples, which needs one above 0, and the "
+            "other is greedy: the difference is that of both."
+        )
     return Table("comparisons", "Comparisons", columns, [Section("", rows)], notes)
 
 
