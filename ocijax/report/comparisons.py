@@ -1,7 +1,8 @@
 """Runs beside each other on the tasks that both have: what they differ by, and whether by chance.
 
-Compared are, of one checkpoint on one benchmark, every protocol with ``single`` and ``resample``;
-and of one protocol on one benchmark, every checkpoint with the first.
+Compared are, of one checkpoint on one benchmark, every protocol with ``single`` and ``resample``,
+and of one protocol on one benchmark, every checkpoint with the first; always runs that are
+otherwise alike, as far as the protocols allow.
 """
 
 import math

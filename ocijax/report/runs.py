@@ -44,6 +44,7 @@ _ATTEMPT = {
     "generated_tokens": int,
     "finish_reason": str,
 }
+_ATTEMPT_IF_THERE = {"status": str, "afresh": bool}
 _TIMES = {"began": (int, float), "ended": (int, float)}
 _MESSAGE = {"role": str, "content": str}
 
@@ -289,13 +290,7 @@ def _read(folder: Path, name: str) -> Run:
     try:
         settings = json.loads(path.read_bytes())
         _check(settings, _SETTINGS)
-        _check(
-            settings,
-            {
-                name: _SETTINGS_IF_THERE[name]
-                for name in _SETTINGS_IF_THERE.keys() & settings.keys()
-            },
-        )
+        _check(settings, _those_there(_SETTINGS_IF_THERE, settings))
         if "part" in settings:
             _part(settings["part"])
     except OSError as error:
@@ -319,6 +314,7 @@ def _rows(path: Path) -> list[Row]:
             _check(row, _ROW)
             for attempt in _list(row, "attempts"):
                 _check(attempt, _ATTEMPT)
+                _check(attempt, _those_there(_ATTEMPT_IF_THERE, attempt))
             if "conversation" in row:
                 _check(row["conversation"], {"messages": list})
                 for message in row["conversation"]["messages"]:
@@ -355,6 +351,10 @@ def _check(row: Any, fields: Mapping[str, Any]) -> None:
             raise InputError(f"{name} is missing")
         if not isinstance(row[name], kind) or (kind is int and isinstance(row[name], bool)):
             raise InputError(f"{name}: {row[name]!r:.40} is of the wrong type")
+
+
+def _those_there(fields: Mapping[str, Any], row: Row) -> dict[str, Any]:
+    return {name: kind for name, kind in fields.items() if name in row}
 
 
 def _seconds(path: Path) -> float | None:

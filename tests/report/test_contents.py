@@ -217,5 +217,14 @@ def test_seconds_that_are_unknown_are_a_dash(tmp_path):
 
 def test_repairs_tell_of_each_kind(four):
     found = {line["error"]: line for line in made(four)["repairs"]}
-    assert found["time-out"]["then passed public tests"] == "1"
+    assert found["time-out"]["then passed shown tests"] == "1"
     assert found["syntax"]["of those answered again"] == "0.0%"
+
+
+def test_what_ended_tasks_is_not_called_public_where_tests_that_score_did(tmp_path):
+    known = {"protocol": "execution_oracle", "oracle_tests": "plus"}
+    write_run(tmp_path / "run", [row("t/1", "wrong pass", True)], **known)
+    found = {table.name: table for table in tables(find_runs([tmp_path]))}
+    for name in ("rounds", "errors", "repairs"):
+        assert any("Shown tests are those that end a task" in note for note in found[name].notes)
+        assert not any("public" in column.name for column in found[name].columns)

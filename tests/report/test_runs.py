@@ -161,6 +161,10 @@ def test_a_last_line_written_by_half_is_passed_over(tmp_path):
         (lambda one: json.dumps(one | {"rounds": True}), "rounds: True is of the wrong type"),
         (lambda one: json.dumps(one | {"attempts": [{}]}), "reply is missing"),
         (lambda one: json.dumps(one | {"attempts": {}}), "attempts: not a list"),
+        (
+            lambda one: json.dumps(one | {"attempts": [one["attempts"][0] | {"afresh": "no"}]}),
+            "afresh: 'no' is of the wrong type",
+        ),
         (lambda one: json.dumps(one | {"conversation": {}}), "messages is missing"),
         (lambda one: json.dumps(one | {"task_id": "t/1"}), "a second result of t/1#0"),
         (lambda one: "[" * 100_000, "recursion"),
