@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ocijax.errors import InputError
-from ocijax.evaluate.store import Row, read_log
+from ocijax.evaluate.store import Row, read_log, what_makes
 
 _NUMBERED = re.compile(r"([^0-9]*)([0-9]*)")
 _OPTIONAL = type(None)
@@ -216,12 +216,9 @@ def _joined(runs: Sequence[tuple[Path, Run]]) -> list[Run]:
 
 
 def _alike(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What all parts of a run have in common.
-
-    What a model is called does not count where its content is known.
-    """
-    apart = _OF_A_PART | ({"model"} if "model_sha256" in settings else set())
-    return {name: value for name, value in settings.items() if name not in apart}
+    """What all parts of a run have in common."""
+    made_by = what_makes(settings)
+    return {name: value for name, value in made_by.items() if name not in _OF_A_PART}
 
 
 def _part(text: str) -> tuple[int, int]:
