@@ -8,7 +8,7 @@ how many programs we let pass, base and plus, on how many EvalPlus differs, and 
 where it judges those again, with nothing else to do and `--patience` times its limits of time; then
 each difference. Exits with 1 where one is left.
 EvalPlus executes the programs by itself, in forks: give it none that you have not made. Its
-verdicts are made once for a workdir.
+verdicts are made once for a workdir, and once more there for each `--patience`.
 """
 
 import asyncio
@@ -140,8 +140,8 @@ def compare(
     differing = [one.row for one in judged if one.differ]
     if not differing:
         return judged
-    later = judge_theirs(benchmark.name, differing, workdir / "again", file, patience)
-    again = iter(later)
+    slower = workdir / f"again-{patience:g}"
+    again = iter(judge_theirs(benchmark.name, differing, slower, file, patience))
     return [replace(one, again=next(again)) if one.differ else one for one in judged]
 
 

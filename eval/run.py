@@ -14,22 +14,25 @@ first that failed, `human` and `human_oracle` the guidance of a model at --advis
 in the latter knows the solution. With --prompts=paper all are asked as the paper asks. Benchmarks
 are HumanEval+ and MBPP+ (HUMANEVAL_OVERRIDE_PATH and MBPP_OVERRIDE_PATH name EvalPlus's files, or
 else the eval extra downloads them) or a file of tasks, see ocijax/judge/task.py. An endpoint's key
-is read from OPENAI_API_KEY. Run again, the same command goes on where it was. WORKDIR/results.jsonl
-has a row a task with its whole trajectory, WORKDIR/summary.json the rates with 95 % intervals.
+is read from OPENAI_API_KEY. Run again, the same command goes on where it was; a workdir of another
+checkpoint or other settings is refused. WORKDIR/results.jsonl has a row a task with its whole
+trajectory, WORKDIR/summary.json the rates with 95 % intervals. With --hosts=4 --host=0 (and 1, 2,
+3 on others), each with a workdir of its own, hosts share the tasks; `eval.report` puts them
+together.
 """
 
 import asyncio
 import sys
-import threading
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import fields
 
 from absl import flags
 from tqdm import tqdm
 
-from ocijax.conversation import Conversation
+from eval.hosts import check_hosts, define_hosts
+from eval.models import Model, checkpoint_model, endpoint_model
 from ocijax.errors import InputError
+from ocijax.evaluate.checkpoint import Loading
 from ocijax.evaluate.evaluation import evaluate, judge_samples, read_budget
 from ocijax.evaluate.protocols import PROTOCOLS, check_protocol
 from ocijax.evaluate.summary import SummaryRow, table
@@ -39,58 +42,21 @@ from ocijax.judge.samples import read_samples
 from ocijax.program import run
 from ocijax.prompts.prompts import PRESETS, load_prompts
 from ocijax.refine.sanitize import SANITIZERS
-from ocijax.sample.endpoint import Endpoint
-from ocijax.sample.settings import Completion, Generator, SamplingSettings
+from ocijax.sample.settings import SamplingSettings
 from ocijax.sandbox.result import Limits
 from ocijax.sandbox.sandbox import LEVELS, Sandbox, describe_levels
 
 # One process runs all tests of a task; each has a limit of its own.
 CPU_SECONDS = 600.0
 
-_OF_A_CHECKPOINT = ("template", "dtype", "tensor", "draft_tokens", "int8_weights", "int8_cache")
+_OF_A_CHECKPOINT = [one.name for one in fields(Loading)]
 """Flags that say nothing to an endpoint, nor of a samples file."""
 
-
-class CheckpointGenerator:
-    """The model of a checkpoint, loaded when it is first asked; see `Generator`.
-
-    Args:
-      folder: of one step, or a Hugging Face folder.
-      options: others of `ocijax.sample.loading.load_sampler`.
-    """
-
-    def __init__(self, folder: Path, **options):
-        self._folder = folder
-        self._options = options
-        self._loading = threading.Lock()
-
-    @cached_property
-    def _generator(self):
-        # Neither judging samples nor going on with a run that is done needs JAX.
-        from ocijax.sample.context import ContextGenerator
-        from ocijax.sample.loading import load_sampler
-
-        sampler, model = load_sampler(self._folder, **self._options)
-        context = model.config.max_position_embeddings
-        return ContextGenerator(sampler, model.template, model.tokenizer, context)
-
-    def generate(
-        self, conversations: Sequence[Conversation], settings: SamplingSettings
-    ) -> list[Completion]:
-        """One completion for each conversation, in order; ``shortened`` counts those cut."""
-        with self._loading:
-            generator = self._generator
-        return generator.generate(conversations, settings)
-
-    @property
-    def shortened(self) -> int:
-        """How many conversations were asked without their oldest turns."""
-        return self._generator.shortened if "_generator" in vars(self) else 0
-
-    def forget(self, conversation: Conversation) -> None:
-        """Passed on, unless no model was asked yet."""
-        if "_generator" in vars(self):
-            self._generator.forget(conversation)
+_OF_ANSWERS = (
+    *("prompts", "sanitizer", "rounds", "samples_per_task", "max_new_tokens", "temperature"),
+    *("top_p", "top_k", "seed", "stop", "batch_size"),
+)
+"""Flags that say nothing of a samples file."""
 
 
 class ProgressBar:
@@ -164,12 +130,16 @@ def check_flags(values: flags.FlagValues) -> None:
             f"--protocol={values.protocol}: a samples file holds finished answers; only a "
             "--checkpoint or an --endpoint can repair them"
         )
-    if values.samples and values["sanitizer"].present:
-        raise InputError("--sanitizer: a samples file holds programs, no answers; leave it out")
+    for name in _OF_ANSWERS if values.samples else ():
+        if values[name].present:
+            raise InputError(f"--{name}: a samples file holds programs, no answers; leave it out")
+    if values["oracle_tests"].present and not protocol.oracle:
+        raise InputError(f"--oracle_tests: --protocol={values.protocol} shows none; leave it out")
     for name in () if values.checkpoint else _OF_A_CHECKPOINT:
         if values[name].present:
             raise InputError(f"--{name}: is for a --checkpoint; leave it out")
     check_protocol(values.protocol, values.rounds, values.temperature)
+    check_hosts(values)
     selected_tasks(values.tasks)
 
 
@@ -177,12 +147,11 @@ def _load(sandbox: Sandbox) -> Benchmark:
     values = flags.FLAGS
     wanted = selected_tasks(values.tasks)
     with ProgressBar("reference outputs") as observe:
-        return asyncio.run(load_benchmark(values.benchmark, sandbox, wanted, observe))
+        whole = asyncio.run(load_benchmark(values.benchmark, sandbox, wanted, observe))
+    return whole.share(values.host, values.hosts)
 
 
 def _measure(sandbox: Sandbox) -> list[SummaryRow]:
-    from ocijax.train.checkpoint import checkpoint_folder
-
     values = flags.FLAGS
     settings = SamplingSettings(
         values.max_new_tokens,
@@ -192,32 +161,36 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
         tuple(values.stop),
         values.top_k,
     )
-    folder = checkpoint_folder(values.checkpoint) if values.checkpoint else None
+    bar = ProgressBar(f"{values.benchmark} {values.protocol}")
+    model = _model(bar.answered)
+    adviser = values.adviser_endpoint and endpoint_model(
+        values.adviser_endpoint, values.adviser_model, values.batch_size
+    )
     benchmark = _load(sandbox)
-    with ProgressBar(f"{benchmark.name} {values.protocol}") as bar:
-        model, generator = _generator(folder, bar.answered)
-        adviser = _endpoint(values.adviser_endpoint, values.adviser_model)
+    with bar:
         summary = evaluate(
             benchmark,
             values.protocol,
-            generator,
+            model.generator,
             sandbox,
             settings,
             values.workdir,
-            model=model,
+            model=model.name,
+            model_digest=model.digest,
+            loading=model.loading,
             rounds=values.rounds,
             samples=values.samples_per_task,
             prompts=load_prompts(values.prompts),
             oracle_tests=values.oracle_tests,
             evaluator=values.evaluator,
             sanitizer=values.sanitizer,
-            adviser=adviser,
+            adviser=adviser.generator if adviser else None,
             adviser_name=adviser.name if adviser else "",
             budget=read_budget(values.budget) if values.budget else None,
             at_once=values.batch_size,
             observe=bar,
         )
-    if shortened := getattr(generator, "shortened", 0):
+    if shortened := getattr(model.generator, "shortened", 0):
         print(
             f"{shortened} answers were given without the oldest turns, which the model's context "
             "could not hold",
@@ -226,28 +199,13 @@ def _measure(sandbox: Sandbox) -> list[SummaryRow]:
     return summary
 
 
-def _endpoint(url: str, model: str) -> Endpoint | None:
-    """What asks there, where it is given."""
-    return Endpoint(url, model, concurrency=flags.FLAGS.batch_size) if url else None
-
-
-def _generator(folder: Path | None, observe: Callable[[int], None]) -> tuple[str, Generator]:
-    """What answers, and its name for the record: a checkpoint, or else an endpoint."""
+def _model(observe: Callable[[int], None]) -> Model:
+    """What answers: a checkpoint, or else a model behind an endpoint."""
     values = flags.FLAGS
-    if endpoint := _endpoint(values.endpoint, values.endpoint_model):
-        return endpoint.name, endpoint
-    generator = CheckpointGenerator(
-        folder,
-        dtype=values.dtype,
-        tensor=values.tensor,
-        template=values.template,
-        slots=values.batch_size,
-        draft_tokens=values.draft_tokens,
-        int8_weights=values.int8_weights,
-        int8_cache=values.int8_cache,
-        observe=observe,
-    )
-    return f"{folder} {values.template}".rstrip(), generator
+    if values.endpoint:
+        return endpoint_model(values.endpoint, values.endpoint_model, values.batch_size)
+    loading = Loading(**{name: values[name].value for name in _OF_A_CHECKPOINT})
+    return checkpoint_model(values.checkpoint, loading, slots=values.batch_size, observe=observe)
 
 
 def _judge(sandbox: Sandbox) -> list[SummaryRow]:
@@ -307,6 +265,7 @@ if __name__ == "__main__":
     flags.DEFINE_bool("int8_weights", False, "Hold the layers' weights in eight bits.")
     flags.DEFINE_bool("int8_cache", False, "Hold keys and values in eight bits.")
     flags.DEFINE_enum("dtype", "", ["", "float32", "bfloat16"], "Of the model; by the device.")
+    define_hosts()
     flags.DEFINE_list("packages", ["numpy"], "Installed packages that programs may import.")
     flags.DEFINE_enum("isolation", "namespaces", list(LEVELS), describe_levels())
     run(main)

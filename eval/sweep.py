@@ -11,68 +11,33 @@ a folder of its own in a workdir that all reach or each has; `eval.report` puts 
 """
 
 import asyncio
-import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import flags
 
-from eval.run import CPU_SECONDS, CheckpointGenerator, ProgressBar
-from ocijax.errors import InputError
+from eval.hosts import check_hosts, define_hosts
+from eval.models import Model, checkpoint_model, endpoint_model
+from eval.run import CPU_SECONDS, ProgressBar
 from ocijax.evaluate.evaluation import evaluate, read_budget
-from ocijax.evaluate.plan import EndpointModel, Plan, read_plan, run_folder
+from ocijax.evaluate.plan import Plan, read_plan, run_folder
 from ocijax.evaluate.protocols import PROTOCOLS
 from ocijax.evaluate.summary import SummaryRow, table
 from ocijax.judge.benchmark import Benchmark, load_benchmark
 from ocijax.program import run
 from ocijax.prompts.prompts import load_prompts
-from ocijax.sample.endpoint import Endpoint
-from ocijax.sample.settings import Generator
 from ocijax.sandbox.result import Limits
 from ocijax.sandbox.sandbox import LEVELS, Sandbox, describe_levels
 
 
-class Model(NamedTuple):
-    """What answers.
-
-    Attributes:
-      name: for the record.
-      digest: of its content; of a model at an endpoint nobody knows it.
-      generator: answers.
-    """
-
-    name: str
-    digest: str
-    generator: Generator
-
-
 def models(plan: Plan) -> Iterator[Model]:
     """The plan's models, one after the other: the last one is gone when the next is loaded."""
-    from ocijax.train.checkpoint import checkpoint_folder
-
     for checkpoint in plan.checkpoints:
-        folder = checkpoint_folder(checkpoint)
-        options = {"dtype": "", "tensor": 1, "template": "", **plan.checkpoint}
-        generator = CheckpointGenerator(folder, slots=plan.batch_size, **options)
-        loaded = " ".join(f"{name}={value}" for name, value in sorted(plan.checkpoint.items()))
-        yield Model(f"{checkpoint} {loaded}".rstrip(), folder_digest(folder, loaded), generator)
+        yield checkpoint_model(checkpoint, plan.checkpoint, slots=plan.batch_size)
     for one in plan.endpoints:
-        endpoint = _endpoint(one, plan)
-        yield Model(endpoint.name, "", endpoint)
-
-
-def folder_digest(folder: Path, options: str = "") -> str:
-    """SHA-256 of the names and contents of all files of a folder, and of how it is loaded."""
-    total = hashlib.sha256(options.encode())
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            total.update(f"{path.relative_to(folder)} {content}\n".encode())
-    return total.hexdigest()
+        yield endpoint_model(one.url, one.model, plan.batch_size)
 
 
 def sweep(plan: Plan, sandbox: Sandbox, host: int, hosts: int) -> list[tuple[str, SummaryRow]]:
@@ -82,14 +47,13 @@ def sweep(plan: Plan, sandbox: Sandbox, host: int, hosts: int) -> list[tuple[str
       Model, with the most answers for a task, and summary of each run.
     """
     prompts = load_prompts(plan.prompts)
-    adviser = plan.adviser and _endpoint(plan.adviser, plan)
+    adviser = plan.adviser and endpoint_model(plan.adviser.url, plan.adviser.model, plan.batch_size)
 
     @cache
     def benchmark(name: str) -> Benchmark:
         with ProgressBar(f"{name}: reference outputs") as observe:
             whole = asyncio.run(load_benchmark(name, sandbox, plan.tasks, observe))
-        part = f"{host} of {hosts}" if hosts > 1 else ""
-        return replace(whole, tasks=whole.tasks[host::hosts], part=part)
+        return whole.share(host, hosts)
 
     loaded = [benchmark(name) for name in plan.benchmarks]
     rows = []
@@ -102,17 +66,18 @@ def sweep(plan: Plan, sandbox: Sandbox, host: int, hosts: int) -> list[tuple[str
                     with ProgressBar(f"{model.name} {tasks.name} {protocol} {rounds}") as bar:
                         found = evaluate(
                             *(tasks, protocol, model.generator, sandbox),
-                            plan.settings(protocol),
+                            plan.sampling[protocol],
                             partial(_folder, plan, folders, (protocol, rounds)),
                             model=model.name,
                             model_digest=model.digest,
+                            loading=model.loading,
                             rounds=rounds,
                             samples=plan.samples,
                             prompts=prompts,
                             oracle_tests=plan.oracle_tests,
                             evaluator=plan.evaluator,
                             sanitizer=plan.sanitizer,
-                            adviser=adviser if how.advised else None,
+                            adviser=adviser.generator if how.advised else None,
                             adviser_name=adviser.name if how.advised else "",
                             budget=(
                                 read_budget(folders[plan.budget_protocol, rounds])
@@ -137,15 +102,10 @@ def _folder(
     return folders[run]
 
 
-def _endpoint(one: EndpointModel, plan: Plan) -> Endpoint:
-    return Endpoint(one.url, one.model, concurrency=plan.batch_size)
-
-
 def main() -> None:
     """Sweeps and prints a table for each model and number of rounds."""
     values = flags.FLAGS
-    if not 0 <= values.host < values.hosts:
-        raise InputError(f"--host={values.host}: must be from 0 to {values.hosts - 1}")
+    check_hosts(values)
     plan = read_plan(values.plan)
     sandbox = Sandbox(Limits(cpu_seconds=CPU_SECONDS), values.isolation, plan.packages)
     rows = sweep(plan, sandbox, values.host, values.hosts)
@@ -155,7 +115,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("plan", None, "What to measure: a TOML file.", required=True)
-    flags.DEFINE_integer("hosts", 1, "Hosts that share the tasks.", lower_bound=1)
-    flags.DEFINE_integer("host", 0, "Which of them this is, from 0.", lower_bound=0)
+    define_hosts()
     flags.DEFINE_enum("isolation", "namespaces", list(LEVELS), describe_levels())
     run(main)

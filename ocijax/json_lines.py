@@ -2,12 +2,12 @@
 
 import gzip
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ocijax.errors import InputError
+from ocijax.whole_file import whole_file
 
 Value = TypeVar("Value")
 
@@ -74,19 +74,9 @@ def write_rows(path: str | Path, rows: Iterable[Any]) -> int:
     Raises:
       InputError: it cannot be written.
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.unfinished")
     count = 0
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                count += 1
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot write it: {error.strerror}") from error
-    finally:
-        if path.parent.is_dir():
-            unfinished.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
     return count

@@ -9,6 +9,7 @@ import ast
 from typing import Any
 
 from datasets_build.instruct import conversation_row
+from datasets_build.task_formats.optional import optional_texts
 from ocijax.errors import InputError
 from ocijax.judge.fields import field
 from ocijax.judge.task import CodeTest, Suite, Task
@@ -20,7 +21,7 @@ def exercism_task(row: dict[str, Any]) -> Task:
     """The task of one exercise.
 
     Raises:
-      InputError: a field is missing, or the tests do not parse.
+      InputError: a field is missing or of the wrong type, or the tests do not parse.
     """
     slug, file, example, tests = (
         field(row, "its", name, str) for name in ("slug", "solution_file", "example", "tests")
@@ -30,11 +31,16 @@ def exercism_task(row: dict[str, Any]) -> Task:
     # in tracebacks, where the sandbox has another.
     head = f"import sys, program; sys.modules[{module!r}] = program\n"
     files = {
-        name: text.replace(f'"{module}"', '"program"')
-        for name, text in field(row, "its", "extra_files", dict, {}).items()
+        name: content.replace(f'"{module}"', '"program"')
+        for name, content in optional_texts(row, "extra_files").items()
     }
     head += 'sys.path.insert(0, "")\n' if files else ""
-    asked = conversation_row(row)["messages"]
+    stub = field(row, "its", "stub", str)
+    docs = optional_texts(row, "docs")
+    if not docs:
+        raise InputError("its docs are missing")
+    shown = {"slug": slug, "docs": docs, "stub": stub, "example": example}
+    asked = conversation_row(shown)["messages"]
     return Task(
         task_id=slug,
         instruction=asked[0]["content"] + _ASK,

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from datasets_build.task_formats.optional import optional_text
 from ocijax.errors import InputError
 from ocijax.judge.fields import field
 from ocijax.judge.task import CodeTest, Suite, Task
@@ -86,7 +87,8 @@ def humanevalpack_task(row: dict[str, Any]) -> Task:
     """The task of one row.
 
     Raises:
-      InputError: a field is missing, the language is unknown, or packages are needed.
+      InputError: a field is missing or of the wrong type, the language is unknown, or packages are
+        needed.
     """
     task_id, prompt, declaration, solution, test, entry_point, instruction = (
         field(row, "its", name, str)
@@ -111,12 +113,12 @@ def humanevalpack_task(row: dict[str, Any]) -> Task:
     packages = _PACKAGES.get(language)
     if packages and (needed := packages.search(declaration + solution + test)):
         raise InputError(f"{task_id}: needs the package {' '.join(filter(None, needed.groups()))}")
-    shown = row.get("example_test") or ""
+    shown = optional_text(row, "example_test")
     make = _TESTS.get(language, lambda row, code: code)
     examples = (CodeTest(make(row, shown)),) if _is_test(language, shown) else ()
     metadata = {"solution": head + declaration + solution}
-    if isinstance(row.get("buggy_solution"), str):
-        metadata["buggy"] = head + declaration + row["buggy_solution"]
+    if buggy := optional_text(row, "buggy_solution"):
+        metadata["buggy"] = head + declaration + buggy
     main = _WITHOUT_MAIN if language in ("c++", "go", "java", "rust") else ""
     mark = "cpp" if language == "c++" else language
     return Task(

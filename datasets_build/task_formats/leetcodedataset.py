@@ -15,6 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from datasets_build.task_formats.optional import optional_text
 from ocijax.errors import InputError
 from ocijax.judge.fields import field
 from ocijax.judge.task import CodeTest, Suite, Task, Test, TestCase
@@ -27,7 +28,7 @@ def leetcodedataset_task(row: dict[str, Any]) -> Task:
     """The task of one row.
 
     Raises:
-      InputError: a field is missing, or its tests are no list of asserts.
+      InputError: a field is missing or of the wrong type, or its tests are no list of asserts.
     """
     texts = {
         name: field(row, "its", name, str)
@@ -38,12 +39,17 @@ def leetcodedataset_task(row: dict[str, Any]) -> Task:
     if called is None:
         raise InputError(f"its entry_point {entry_point!r} is no method of a class")
     meta = field(row, "its", "meta", dict, {})
-    starter = row.get("starter_code") or meta.get("lang_code") or texts["completion"]
+    starter = (
+        optional_text(row, "starter_code")
+        or optional_text(meta, "lang_code")
+        or texts["completion"]
+    )
     parameters = _parameters(starter, called[2])
     tests = tuple(
         _test(condition, entry_point, parameters) for condition in _asserts(texts["test"])
     )
-    shown = _shown(tests, row, row.get("problem_description") or meta.get("question_title") or "")
+    statement = optional_text(row, "problem_description") or optional_text(meta, "question_title")
+    shown = _shown(tests, row, statement)
     return Task(
         task_id=texts["task_id"],
         instruction=texts["query"].strip() + _ASK,
@@ -92,7 +98,7 @@ def _test(condition: ast.expr, entry_point: str, parameters: Sequence[str]) -> T
                 if list(values) and len(values) == len(given) + len(named) <= len(parameters):
                     ordered = [values[name] for name in parameters[: len(values)]]
                     return TestCase(tuple(ordered), ast.literal_eval(expected))
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):
                 pass  # no plain values, or none for a parameter: the code is kept
     candidate = ast.parse(entry_point, mode="eval").body
 

@@ -4,14 +4,16 @@ import asyncio
 import hashlib
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from ocijax.conversation import conversation_to_row
 from ocijax.errors import InputError
+from ocijax.evaluate.checkpoint import Loading
 from ocijax.evaluate.protocols import (
     PROTOCOLS,
     Guidance,
@@ -19,9 +21,8 @@ from ocijax.evaluate.protocols import (
     show_feedback_of_another,
 )
 from ocijax.evaluate.record import RecordedGenerator
-from ocijax.evaluate.store import ResultStore, Row, write_json
+from ocijax.evaluate.store import ResultStore, Row, read_log, write_json
 from ocijax.evaluate.summary import SummaryRow, summarize, to_json
-from ocijax.json_lines import read_rows
 from ocijax.judge.benchmark import Benchmark
 from ocijax.judge.checker import Evaluator, Verdict, check
 from ocijax.judge.samples import Sample
@@ -49,6 +50,7 @@ def evaluate(
     *,
     model: str = "",
     model_digest: str = "",
+    loading: Loading | None = None,
     rounds: int = 2,
     samples: int = 1,
     prompts: Prompts | None = None,
@@ -77,6 +79,7 @@ def evaluate(
         what makes the run.
       model: what answers, for the record.
       model_digest: of its content, likewise, where it is known.
+      loading: how it is loaded, likewise, where it is a checkpoint.
       rounds: most answers for a task; ``single`` has one, and for ``resample_tokens``, which tokens
         end, it is recorded only: those of the run whose budget it has.
       samples: independent trajectories for each task.
@@ -123,10 +126,12 @@ def evaluate(
     if how.budgeted:
         budget = _checked_budget(protocol, starts, budget)
         # Each answer has a token at least, so that tokens end a task before rounds do.
-        rounds = max(budget.values())
+        rounds = max(budget.values(), default=1)
         record["budget"] = _hash(f"{key}: {tokens}" for key, tokens in sorted(budget.items()))
     if model_digest:
         record["model_sha256"] = model_digest
+    if loading:
+        record["loading"] = asdict(loading)
     with ResultStore(workdir(record) if callable(workdir) else workdir, record) as store:
         total = len(benchmark.tasks) * samples
         observe(len(store.rows), total)
@@ -171,7 +176,8 @@ def judge_samples(
     Samples of tasks that the benchmark lacks are not judged, tasks without samples not counted.
 
     Raises:
-      InputError: no sample belongs to a task, or the workdir belongs to another run.
+      InputError: no sample belongs to a task, where these are not a host's part of more; or the
+        workdir belongs to another run.
     """
     tasks = {task.task_id: task for task in benchmark.tasks}
     programs: dict[tuple[str, int], str] = {}
@@ -180,11 +186,12 @@ def judge_samples(
         if sample.task_id in tasks:
             number = counts[sample.task_id] = counts.get(sample.task_id, -1) + 1
             programs[sample.task_id, number] = sample.program(tasks[sample.task_id])
-    if not programs:
+    if not programs and not benchmark.part:
         raise InputError(f"{source}: has no sample of the {len(tasks)} tasks of {benchmark.name}")
     record = {
         **_origin(benchmark, "single", sandbox, source, evaluator),
-        "programs": _hash(programs.values()),
+        # All of them, also on a host that has a part of the tasks: the parts are of one run.
+        "programs": _hash(text for one in samples for text in map(str, astuple(one))),
     }
     with ResultStore(workdir, record) as store:
         observe(len(store.rows), len(programs))
@@ -198,15 +205,15 @@ def read_budget(workdir: str | Path) -> Budget:
     Raises:
       InputError: the workdir has no results that can be read.
     """
-
-    def parse(row: Any, number: int) -> tuple[tuple[str, int], int]:
-        del number
-        try:
-            return (row["task_id"], row["sample"]), row["generated_tokens"]
-        except (KeyError, TypeError) as error:
-            raise InputError(f"no row of results: {error!r}") from error
-
-    return dict(read_rows(Path(workdir) / "results.jsonl", parse))
+    path = Path(workdir) / "results.jsonl"
+    budget = {}
+    for number, row in enumerate(read_log(path), start=1):
+        match row:
+            case {"task_id": str(task_id), "sample": int(sample), "generated_tokens": int(tokens)}:
+                budget[task_id, sample] = tokens
+            case _:
+                raise InputError(f"{path}:{number}: no row of results")
+    return budget
 
 
 def _origin(
@@ -224,6 +231,8 @@ def _origin(
         "evaluator": evaluator,
         "isolation": sandbox.isolation,
         "packages": sandbox.packages,
+        # By which programs run, and references gave what is expected of them.
+        "python": "{}.{}".format(*sys.version_info),
     }
 
 

@@ -16,7 +16,7 @@ Every combination is one run::
     [sampling.resample_tokens]
     temperature = 0.8
 
-    [checkpoint]                              # how checkpoints are loaded: template, dtype, ...
+    [checkpoint]                              # as in ocijax.evaluate.checkpoint.Loading
     draft_tokens = 7
 
     [[endpoints]]                             # models that others serve
@@ -30,22 +30,28 @@ Every combination is one run::
 ``prompts`` (a preset or file), ``oracle_tests``, ``evaluator``, ``sanitizer``, ``tasks`` (the
 first so many), ``packages`` and ``batch_size`` may stand at the top. A run of ``resample_tokens``
 has the budget of the run of ``budget_protocol`` (``execution`` by default) with as many rounds,
-which has to be planned too.
+which has to be planned too; rounds, not tokens, end that one.
 """
 
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from ocijax.configuration import from_mapping
 from ocijax.errors import InputError
+from ocijax.evaluate.checkpoint import Loading
 from ocijax.evaluate.protocols import PROTOCOLS, check_protocol
-from ocijax.judge.checker import EVALUATORS, Evaluator
+from ocijax.evaluate.store import what_makes
+from ocijax.judge.checker import Evaluator
 from ocijax.refine.sanitize import SANITIZERS
 from ocijax.sample.settings import SamplingSettings
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -63,17 +69,21 @@ class EndpointModel:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep measures; see above for the fields."""
+    """What a sweep measures; see above for the fields. ``sampling`` is by protocol, of all of them.
+
+    Raises:
+      ValueError: a field is empty or out of its range, or one does not fit another.
+    """
 
     workdir: str
-    benchmarks: Sequence[str]
-    protocols: Sequence[str]
-    checkpoints: Sequence[str] = ()
-    endpoints: Sequence[EndpointModel] = ()
-    rounds: Sequence[int] = (2,)
+    benchmarks: tuple[str, ...]
+    protocols: tuple[str, ...]
+    sampling: Mapping = field(default_factory=lambda: _sampling({}))
+    checkpoints: tuple[str, ...] = ()
+    endpoints: tuple[EndpointModel, ...] = ()
+    rounds: tuple[int, ...] = (2,)
     samples: int = 1
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: Loading = field(default_factory=Loading)
     adviser: EndpointModel | None = None
     prompts: str = "turns"
     oracle_tests: Literal["base", "plus"] = "plus"
@@ -81,26 +91,41 @@ class Plan:
     sanitizer: str = "fenced"
     budget_protocol: str = "execution"
     tasks: int | None = None
-    packages: Sequence[str] = ("numpy",)
+    packages: tuple[str, ...] = ("numpy",)
     batch_size: int = 64
 
-    def settings(self, protocol: str) -> SamplingSettings:
-        """How a protocol's answers are drawn.
+    def __post_init__(self):
+        for name in ("workdir", "benchmarks", "protocols", "rounds", "prompts"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must not be empty")
+        for name in ("rounds", "samples", "tasks", "batch_size"):
+            value = getattr(self, name)
+            least = min(value) if isinstance(value, tuple) else value
+            if least is not None and least < 1:
+                raise ValueError(f"{name} must be at least 1, is {least}")
+        if not (self.checkpoints or self.endpoints):
+            raise ValueError("checkpoints must not be empty where there are no endpoints")
+        for name, known in (("sanitizer", SANITIZERS), ("budget_protocol", PROTOCOLS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}")
+        for protocol in self.protocols:
+            self._check(protocol)
 
-        Raises:
-          InputError: a value is unknown or out of its range.
-        """
-        common = {name: one for name, one in self.sampling.items() if name not in PROTOCOLS}
-        values = common | self.sampling.get(protocol, {})
-        values["stop"] = tuple(values.get("stop", ()))
-        known = [one.name for one in fields(SamplingSettings)]
-        for name in values:
-            if name not in known:
-                raise InputError(f"sampling.{name} is unknown; there are {', '.join(known)}")
-        try:
-            return SamplingSettings(**values)
-        except TypeError as error:
-            raise InputError(f"sampling: a value is of the wrong type: {error}") from error
+    def _check(self, protocol: str) -> None:
+        for rounds in self.rounds_of(protocol):
+            settings = self.sampling.get(protocol, SamplingSettings())
+            check_protocol(protocol, rounds, settings.temperature)
+        if PROTOCOLS[protocol].advised and self.adviser is None:
+            raise ValueError(f"adviser is missing, which protocol {protocol} needs")
+        if PROTOCOLS[protocol].budgeted:
+            if self.budget_protocol not in self.protocols:
+                raise ValueError(
+                    f"protocols must have {self.budget_protocol}, whose tokens {protocol} may spend"
+                )
+            if self.budget_protocol == "single" or PROTOCOLS[self.budget_protocol].budgeted:
+                raise ValueError(
+                    f"budget_protocol must have rounds, which {self.budget_protocol} has not"
+                )
 
     def rounds_of(self, protocol: str) -> tuple[int, ...]:
         """The numbers of rounds of a protocol's runs: of ``single`` one."""
@@ -114,83 +139,55 @@ class Plan:
 def run_folder(workdir: str | Path, record: Mapping[str, Any]) -> Path:
     """The folder of a run, named by what makes it, so that other settings never meet its results.
 
-    What a model is called does not count where its content is known.
-
     Args:
       workdir: of the sweep.
       record: as `ocijax.evaluate.evaluation.evaluate` gives it.
     """
-    unnamed = "model" if "model_sha256" in record else None
-    content = {name: value for name, value in record.items() if name != unnamed}
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    content = json.dumps(what_makes(record), sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()
     return Path(workdir) / f"{record['benchmark']}-{record['protocol']}-{digest[:16]}"
-
-
-_CHECKPOINT = ("template", "dtype", "tensor", "draft_tokens", "int8_weights", "int8_cache")
 
 
 def read_plan(path: str | Path) -> Plan:
     """The plan of a TOML file.
 
     Raises:
-      InputError: it cannot be read, or a field is missing, unknown or does not fit.
+      InputError: it cannot be read, or a field is missing, unknown, of the wrong type or does not
+        fit.
     """
     try:
-        parsed = tomllib.loads(Path(path).read_text())
+        parsed = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise InputError(f"--plan={path}: cannot read it: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"--plan={path}: no TOML: {error}") from error
     try:
-        return _parse(parsed)
+        return _typed(Plan, {**parsed, "sampling": _sampling(parsed.get("sampling", {}))}, "plan")
     except InputError as error:
         raise InputError(f"--plan={path}: {error}") from error
 
 
-def _parse(parsed: dict[str, Any]) -> Plan:
-    known = {one.name for one in fields(Plan)}
-    if unknown := [name for name in parsed if name not in known]:
-        raise InputError(f"{unknown[0]} is unknown; there are {', '.join(sorted(known))}")
-    for name in ("workdir", "benchmarks", "protocols"):
-        if not parsed.get(name):
-            raise InputError(f"{name} is missing")
-    for name in ("benchmarks", "protocols", "checkpoints", "rounds", "packages"):
-        kind = int if name == "rounds" else str
-        values = parsed.get(name, [])
-        if not isinstance(values, list) or not all(type(one) is kind for one in values):
-            raise InputError(f"{name} must be a list of {kind.__name__}")
-    for name, kind in (("samples", int), ("tasks", int), ("batch_size", int), ("prompts", str)):
-        if name in parsed and (type(parsed[name]) is not kind or parsed[name] in (0, "")):
-            raise InputError(f"{name} must be a {kind.__name__}")
-    if not (parsed.get("checkpoints") or parsed.get("endpoints")):
-        raise InputError("it names neither checkpoints nor endpoints")
-    for name in ("sampling", "checkpoint", "adviser"):
-        if not isinstance(parsed.get(name, {}), dict):
-            raise InputError(f"{name} must be a table")
-    if parsed.get("oracle_tests", "plus") not in ("base", "plus"):
-        raise InputError("oracle_tests is neither base nor plus")
-    if parsed.get("sanitizer", "fenced") not in SANITIZERS:
-        raise InputError(f"sanitizer must be one of {', '.join(SANITIZERS)}")
-    if parsed.get("evaluator", "ocijax") not in EVALUATORS:
-        raise InputError(f"evaluator must be {' or '.join(EVALUATORS)}")
-    if unknown := [name for name in parsed.get("checkpoint", {}) if name not in _CHECKPOINT]:
-        raise InputError(f"checkpoint.{unknown[0]} is unknown; there are {', '.join(_CHECKPOINT)}")
-    endpoints = [_endpoint(one, "endpoints") for one in parsed.get("endpoints", [])]
-    adviser = _endpoint(parsed["adviser"], "adviser") if "adviser" in parsed else None
-    plan = Plan(**parsed | {"endpoints": endpoints, "adviser": adviser})
-    for protocol in plan.protocols:
-        if protocol not in PROTOCOLS:
-            check_protocol(protocol, 1, 0.0)
-        for rounds in plan.rounds_of(protocol):
-            check_protocol(protocol, rounds, plan.settings(protocol).temperature)
-        if PROTOCOLS[protocol].advised and adviser is None:
-            raise InputError(f"protocol {protocol} needs an [adviser]")
-        if PROTOCOLS[protocol].budgeted and plan.budget_protocol not in plan.protocols:
-            raise InputError(f"protocol {protocol} needs {plan.budget_protocol} beside it")
-    return plan
+def _sampling(table: Any) -> dict[str, SamplingSettings]:
+    """How each protocol's answers are drawn: as the table says, and its table for the protocol."""
+    place = "plan.sampling"
+    common = {name: one for name, one in _table(table, place).items() if name not in PROTOCOLS}
+    _typed(SamplingSettings, common, place)
+    own = {name: _table(table.get(name, {}), f"{place}.{name}") for name in PROTOCOLS}
+    return {
+        name: _typed(SamplingSettings, common | values, f"{place}.{name}")
+        for name, values in own.items()
+    }
 
 
-def _endpoint(row: Any, place: str) -> EndpointModel:
-    if not isinstance(row, dict) or set(row) != {"url", "model"}:
-        raise InputError(f"{place} must have url and model")
-    return EndpointModel(**row)
+def _table(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"{name}: must be a table, is {value!r}")
+    return value
+
+
+def _typed(kind: type[Kind], table: Mapping[str, Any], name: str) -> Kind:
+    """`from_mapping`, but that a text is no list of what stands between its commas."""
+    for key, hint in typing.get_type_hints(kind).items():
+        if typing.get_origin(hint) is tuple and isinstance(table.get(key), str):
+            raise InputError(f"{name}.{key}: must be a list, is {table[key]!r}")
+    return from_mapping(kind, table, name)

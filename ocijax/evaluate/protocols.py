@@ -144,7 +144,8 @@ def check_protocol(protocol: str, rounds: int, temperature: float) -> None:
         raise InputError(f"protocol {protocol!r} is unknown; there are {', '.join(PROTOCOLS)}")
     if rounds < 1:
         raise InputError(f"rounds={rounds}: at least 1")
-    if protocol.startswith("resample") and rounds > 1 and temperature == 0:
+    several = rounds > 1 or PROTOCOLS[protocol].budgeted
+    if protocol.startswith("resample") and several and temperature == 0:
         raise InputError(
             f"protocol {protocol}: at temperature 0 every answer is the same; give a --temperature"
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 from ocijax.configuration import differences
 from ocijax.errors import InputError
+from ocijax.whole_file import left_unfinished, whole_file
 
 Row = dict[str, Any]
 
@@ -127,19 +128,17 @@ class ResultStore:
     def _claim(self, settings: Mapping[str, Any]) -> None:
         path = self.workdir / "settings.json"
         if path.exists():
-            try:
-                stored = json.loads(path.read_text())
-            except ValueError as error:
-                raise InputError(f"{path}: damaged: {error}; choose another workdir") from error
-            for name, there, here in differences(stored, settings, "run"):
+            stored = _read_settings(path)
+            for name, there, here in differences(what_makes(stored), what_makes(settings), "run"):
                 raise InputError(
                     f"--workdir={self.workdir}: belongs to a run with "
                     f"{name.removeprefix('run.')}={there!r}, not {here!r}; choose another"
                 )
             return
         # A run killed while it claimed the folder leaves the half of its settings file.
-        if self.workdir.exists() and (
-            not self.workdir.is_dir() or set(self.workdir.iterdir()) - {_unfinished(path)}
+        if self.workdir.exists() and not (
+            self.workdir.is_dir()
+            and all(left_unfinished(one, path.name) for one in self.workdir.iterdir())
         ):
             raise InputError(f"--workdir={self.workdir}: holds files but no run; choose another")
         try:
@@ -149,20 +148,32 @@ class ResultStore:
         write_json(path, settings)
 
 
+def what_makes(settings: Mapping[str, Any]) -> Row:
+    """What tells a run from others: what its model is called does not, where its content does."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name != "model" or "model_sha256" not in settings
+    }
+
+
+def _read_settings(path: Path) -> Row:
+    try:
+        stored = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot read it: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged: {error}; choose another workdir") from error
+    if not isinstance(stored, dict):
+        raise InputError(f"{path}: damaged: not a JSON object; choose another workdir")
+    return stored
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file, whole or not at all.
 
     Raises:
       InputError: it cannot be written; what was there before is whole.
     """
-    unfinished = _unfinished(path)
-    try:
-        unfinished.write_text(json.dumps(value, indent=2) + "\n")
-        unfinished.rename(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot write it: {error.strerror}") from error
-
-
-def _unfinished(path: Path) -> Path:
-    """Where a file is written before it has its name."""
-    return path.with_name(f".{path.name}.unfinished")
+    with whole_file(path) as file:
+        file.write(json.dumps(value, indent=2) + "\n")

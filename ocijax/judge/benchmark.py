@@ -1,7 +1,7 @@
 """Benchmarks by name or file."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,12 @@ class Benchmark:
     def without_public_tests(self) -> int:
         """Number of tasks that have no test to show: their feedback ends at loading the program."""
         return sum(not task.public_tests for task in self.tasks)
+
+    def share(self, host: int, hosts: int) -> "Benchmark":
+        """What is left of it for one of several hosts, which are numbered from 0."""
+        if hosts == 1:
+            return self
+        return replace(self, tasks=self.tasks[host::hosts], part=f"{host} of {hosts}")
 
 
 async def load_benchmark(

@@ -18,6 +18,7 @@ from ocijax.judge.task import TestCase
 from ocijax.sandbox.encoding import EncodingError, decode, encode
 from ocijax.sandbox.result import Outcome
 from ocijax.sandbox.sandbox import Sandbox
+from ocijax.whole_file import whole_file
 
 _TIMED = """
 
@@ -131,13 +132,9 @@ async def _kept(path: Path, key: Any, compute: Callable[[], Awaitable[Any]]) -> 
     except (OSError, EncodingError, ValueError, TypeError) as error:
         raise InputError(f"{path}: cannot be read ({error}): remove it") from error
     value = await compute()
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(encode((key, value)))
-        unfinished.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}): set OCIJAX_CACHE to a folder that can"
-        ) from error
+        with whole_file(path, "wb") as file:
+            file.write(encode((key, value)))
+    except InputError as error:
+        raise InputError(f"{error}; set OCIJAX_CACHE to a folder that can be written") from error
     return value

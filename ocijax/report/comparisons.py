@@ -1,12 +1,13 @@
 """Runs beside each other on the tasks that both have: what they differ by, and whether by chance.
 
-Compared are, of one checkpoint on one benchmark, every protocol with ``single`` and ``resample``;
-and of one protocol on one benchmark, every checkpoint with the first.
+Compared are, of one checkpoint on one benchmark, every protocol with ``single`` and ``resample``,
+and of one protocol on one benchmark, every checkpoint with the first; always runs that are
+otherwise alike, as far as the protocols allow.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ocijax.evaluate.statistics import bootstrap_interval, mcnemar_exact
 from ocijax.report.measures import Interval, pass_shares
@@ -14,6 +15,9 @@ from ocijax.report.runs import Run
 
 BASELINES = ("single", "resample")
 """Protocols that the others are compared with."""
+
+_WHATEVER_PROTOCOL = ("prompts", "sanitizer", "evaluator")
+_OF_DRAWING = {"temperature", "top_p", "top_k", "seed"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Comparison:
       only_run: tasks that ``run`` alone passed; ``None`` where a task has several samples.
       only_other: likewise.
       p: McNemar's exact p of these two; likewise.
+      sampling: their temperatures, where one was greedy and the other could not be; else empty.
     """
 
     suite: str
@@ -41,6 +46,7 @@ class Comparison:
     only_run: int | None
     only_other: int | None
     p: float | None
+    sampling: str = ""
 
 
 def compare(run: Run, other: Run, suite: str) -> Comparison | None:
@@ -52,21 +58,21 @@ def compare(run: Run, other: Run, suite: str) -> Comparison | None:
     differences = [ours[task_id] - theirs[task_id] for task_id in common]
     difference = math.fsum(differences) / len(common)
     interval = bootstrap_interval(differences)
+    found = Comparison(
+        *(suite, run, other, len(common), difference, interval, None, None, None),
+        sampling=_sampling(run, other),
+    )
     samples = max(len(one.results[task_id]) for one in (run, other) for task_id in common)
     if samples > 1:
-        return Comparison(suite, run, other, len(common), difference, interval, None, None, None)
+        return found
     only_run, only_other = (sum(one == sign for one in differences) for sign in (1, -1))
-    return Comparison(
-        suite,
-        run,
-        other,
-        len(common),
-        difference,
-        interval,
-        only_run,
-        only_other,
-        mcnemar_exact(only_run, only_other),
-    )
+    p = mcnemar_exact(only_run, only_other)
+    return replace(found, only_run=only_run, only_other=only_other, p=p)
+
+
+def _sampling(run: Run, other: Run) -> str:
+    one, another = ((each.method["sampling"] or {}).get("temperature", 0) for each in (run, other))
+    return "" if one == another else f"temperature {one:g} against {another:g}"
 
 
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
@@ -86,17 +92,46 @@ def _pairs(runs: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
         for baseline in BASELINES:
             if run.protocol not in BASELINES[: BASELINES.index(baseline) + 1]:
                 for other in others:
-                    if other.model == run.model and other.protocol == baseline:
+                    if other.protocol == baseline and _differ_by_protocol(run, other):
                         yield run, other
-        same = [other for other in runs if _alike(other, run)]
+        same = [other for other in runs if _differ_by_model(other, run)]
         for other in same:
             if other.model == same[0].model != run.model:
                 yield run, other
 
 
-def _alike(one: Run, other: Run) -> bool:
-    return (one.benchmark, one.protocol, one.rounds) == (
+def _differ_by_model(one: Run, other: Run) -> bool:
+    """Whether two runs are alike, whatever answered."""
+    return (one.benchmark, one.protocol, one.rounds, one.method) == (
         other.benchmark,
         other.protocol,
         other.rounds,
+        other.method,
     )
+
+
+def _differ_by_protocol(run: Run, baseline: Run) -> bool:
+    """Whether two runs of a model are alike but for the protocol and what it asks for.
+
+    Only ``single`` has fewer answers, only protocols that show them have tests to show, only those
+    with an adviser have one, and only what resamples must be drawn where the other is greedy.
+    """
+    return (
+        run.model == baseline.model
+        and (baseline.protocol == "single" or run.rounds == baseline.rounds)
+        and all(run.method[name] == baseline.method[name] for name in _WHATEVER_PROTOCOL)
+        and (
+            run.method["sampling"] == baseline.method["sampling"]
+            or _must_differ(run, baseline)
+            or _must_differ(baseline, run)
+        )
+    )
+
+
+def _must_differ(greedy: Run, drawn: Run) -> bool:
+    """Whether one is greedy, the other resamples and therefore cannot be, and no more differs."""
+    if greedy.protocol.startswith("resample") or not drawn.protocol.startswith("resample"):
+        return False
+    one, other = (run.method["sampling"] or {} for run in (greedy, drawn))
+    kept = (one.keys() | other.keys()) - _OF_DRAWING
+    return not one.get("temperature", 0) and all(one.get(name) == other.get(name) for name in kept)

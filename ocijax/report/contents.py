@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from ocijax.report.comparisons import Comparison, comparisons
 from ocijax.report.error_kinds import KINDS
 from ocijax.report.measures import cost, errors_by_round, repairs, rounds, score
+from ocijax.report.protocols import SHOWN_TESTS
 from ocijax.report.results import results_table
 from ocijax.report.runs import Run, short_models
 from ocijax.report.tables import (
@@ -86,6 +87,7 @@ def comparisons_table(found: Sequence[Comparison]) -> Table:
         Column("suite"),
         Column("run"),
         Column("compared with"),
+        Column("sampling"),
         count("tasks of both"),
         points("difference, points"),
         points_interval("95 %, paired bootstrap"),
@@ -98,6 +100,7 @@ def comparisons_table(found: Sequence[Comparison]) -> Table:
             one.suite,
             one.run.label,
             one.other.label,
+            one.sampling or None,
             one.tasks,
             one.difference,
             one.interval,
@@ -109,8 +112,15 @@ def comparisons_table(found: Sequence[Comparison]) -> Table:
     ]
     notes = [
         "On the tasks that both runs have. p is that of McNemar's exact test, two-sided, not "
-        "corrected for the number of comparisons; with several samples a task there is none."
+        "corrected for the number of comparisons; with several samples a task there is none. "
+        "Protocols are compared where model, prompts, sanitizer, evaluator and sampling are the "
+        "same, and with resampling the rounds; models where all settings are."
     ]
+    if any(one.sampling for one in found):
+        notes.append(
+            "Where temperatures differ, one protocol resamples, which needs one above 0, and the "
+            "other is greedy: the difference is that of both."
+        )
     return Table("comparisons", "Comparisons", columns, [Section("", rows)], notes)
 
 
@@ -121,19 +131,19 @@ def rounds_table(runs: Sequence[Run]) -> Table:
         Column("run"),
         count("round"),
         count("answers"),
-        percent("passed public tests"),
+        percent("passed shown tests"),
         percent("solved"),
         percent_interval("95 %, Wilson"),
     ]
     rows = [
-        [suite, run.label, one.number, one.answers, one.passed_public, one.solved, one.interval]
+        [suite, run.label, one.number, one.answers, one.passed_shown, one.solved, one.interval]
         for run in runs
         for suite, field in run.suites.items()
         for one in rounds(run, field)
     ]
     notes = [
         "Shares of all tasks by the end of a round. A task that went on had failed a test that may "
-        "be shown, and counts as not solved until its last answer."
+        f"be shown, and counts as not solved until its last answer. {SHOWN_TESTS}"
     ]
     return Table("rounds", "Pass rate by round", columns, [Section("", rows)], notes)
 
@@ -148,7 +158,8 @@ def errors_table(runs: Sequence[Run]) -> Table:
         for name, many in counted.items()
         for place, one in enumerate(many, start=1)
     ]
-    notes = ["Of each answer's run on the public tests: " + _kinds_explained(seen)] if seen else []
+    explained = f"Of each answer's run on the shown tests: {_kinds_explained(seen)} {SHOWN_TESTS}"
+    notes = [explained] if seen else []
     return Table("errors", "Errors by round", columns, [Section("", rows)], notes)
 
 
@@ -163,7 +174,7 @@ def repairs_table(runs: Sequence[Run]) -> Table:
         Column("error"),
         count("answers"),
         count("answered again"),
-        count("then passed public tests"),
+        count("then passed shown tests"),
         percent("of those answered again"),
         count("then solved"),
         percent("of those answered again, solved"),
@@ -186,7 +197,7 @@ def repairs_table(runs: Sequence[Run]) -> Table:
     notes = [
         "Of the answers whose run ended with an error, what the next answer to the same task came "
         "to; solved are those that passed every test that scores. In resampling the next answer "
-        "has read nothing of the one before."
+        f"has read nothing of the one before. {SHOWN_TESTS}"
     ]
     return Table("repairs", "Errors repaired", columns, [Section("", rows)], notes)
 

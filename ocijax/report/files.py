@@ -1,7 +1,5 @@
 """A report on disk: the same tables as Markdown, CSV, LaTeX and in a page."""
 
-import contextlib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from ocijax.report.page import to_html
 from ocijax.report.plots import plots
 from ocijax.report.runs import Run
 from ocijax.report.tables import to_csv, to_latex, to_markdown
+from ocijax.whole_file import whole_file
 
 
 def write_report(
@@ -45,16 +44,7 @@ def write_report(
 
 
 def _write(path: Path, parts: Iterable[str]) -> Path:
-    """Writes a file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        # Names of folders may hold bytes that are no text.
-        with open(unfinished, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            file.writelines(parts)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot write it: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+    # Names of folders may hold bytes that are no text.
+    with whole_file(path, errors="backslashreplace", newline="") as file:
+        file.writelines(parts)
     return path

@@ -79,14 +79,14 @@ class Round:
     Attributes:
       number: of the round, from 1.
       answers: given in it.
-      passed_public: share of tasks that had passed the public tests by then.
+      passed_shown: share of tasks that had passed the tests that end them by then.
       solved: share of tasks that had ended by then with a program that passed the suite.
       interval: 95 % Wilson interval of ``solved``.
     """
 
     number: int
     answers: int
-    passed_public: float
+    passed_shown: float
     solved: float
     interval: Interval
 
@@ -149,7 +149,7 @@ class Repairs:
       kind: see `ocijax.report.error_kinds`.
       failed: attempts that ended so.
       answered: of these, those that another answer followed.
-      repaired: of these, those whose next program passed the public tests.
+      repaired: of these, those whose next program passed the tests that end a task.
       solved: of these, those whose next program passed the base and, where there are any, the
         plus tests.
     """

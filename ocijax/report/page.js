@@ -148,7 +148,7 @@ async function show(number) {
     make("p", "facts", "", ...facts.map((fact) => make("span", "fact", fact))),
     make("p", "note", `${run.name}: ${run.protocol}, ${run.model}`),
     ...others(number),
-    ...turns.map(turn),
+    ...turns.map((one) => turn(one, run.tests)),
   );
   article.scrollTop = 0;
   const place = new URLSearchParams({
@@ -176,7 +176,8 @@ function others(number) {
   return [make("p", "others", "The same task elsewhere: ", ...buttons)];
 }
 
-function turn(one) {
+/** A turn; `tests` are those that an answer passed where it has no error. */
+function turn(one, tests) {
   if (one.role !== "answer") {
     const title = one.role[0].toUpperCase() + one.role.slice(1);
     return make("section", `turn ${one.role === "user" ? "user" : ""}`, "",
@@ -185,7 +186,7 @@ function turn(one) {
   const passed = one.error === null;
   const parts = [
     make("h4", "", `Answer ${one.number}`,
-      make("span", passed ? "fact good" : "fact bad", passed ? "passed public tests" : one.error),
+      make("span", passed ? "fact good" : "fact bad", passed ? `passed ${tests}` : one.error),
       make("span", "fact", `${one.tokens.toLocaleString("en")} tokens`),
       make("span", "fact", one.finish === "length" ? "cut off" : one.finish)),
     make("pre", "", one.text || "(empty)"),

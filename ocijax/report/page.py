@@ -144,7 +144,13 @@ def _packed_runs(runs: Sequence[Run]) -> Iterator[str]:
     models = short_models(runs)
     index = {
         "runs": [
-            {"name": run.name, "model": models[run.model], "protocol": run.protocol} for run in runs
+            {
+                "name": run.name,
+                "model": models[run.model],
+                "protocol": run.protocol,
+                "tests": run.shown_tests,
+            }
+            for run in runs
         ],
         "outcomes": OUTCOMES,
         "kinds": kinds,

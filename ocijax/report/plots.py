@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ocijax.report.error_kinds import KINDS
 from ocijax.report.measures import Interval, Round, cost, ended_with, errors_by_round, rounds, score
+from ocijax.report.protocols import SHOWN_TESTS
 from ocijax.report.runs import Run
 
 SERIES = 8
@@ -206,7 +207,7 @@ def _errors_plot(runs: Sequence[Run]) -> Plot | None:
     return Plot(
         title,
         drawing.svg(),
-        "How the first and the last answer to each task did on the public tests.",
+        f"How the first and the last answer to each task did on the shown tests. {SHOWN_TESTS}",
     )
 
 

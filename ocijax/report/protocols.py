@@ -16,6 +16,12 @@ LABELS = {
 The paper's execution feedback shows the tests that score, as ``execution_oracle`` does.
 """
 
+SHOWN_TESTS = (
+    "Shown tests are those that end a task: public ones, or where the protocol shows tests that "
+    "score, these."
+)
+"""For the notes of what counts them."""
+
 
 def label(protocol: str) -> str:
     """How a table's row calls a protocol; one that is not known by its own name."""

@@ -59,10 +59,12 @@ class Release:
     Attributes:
       version: its number.
       tasks: how many it has.
+      source: where the file is from.
     """
 
     version: str
     tasks: int
+    source: str
 
 
 @cache

@@ -31,21 +31,27 @@ _NOTE_PUBLISHED = (
 _NOTE_FEEDBACK = (
     "Published execution feedback shows the model the first failing one of the tests that score, "
     "in separate runs for base and plus: only our protocol execution_oracle compares with it. "
-    "Execution feedback of public tests never shows a test that scores."
+    "Execution feedback of public tests shows only tests that stand in the prompt."
 )
+_AS_THE_PAPER = "base from a run of its own, plus from another, as the paper"
 _NOTE_UNFINISHED = "Runs marked with a number of tasks are unfinished, or on a part of a benchmark."
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A row of the results: scores and averages by column."""
+    """A row of the results: scores and averages by column, what tells it apart, and its parts."""
 
     model: str
     protocol: str
     scores: Mapping[str, Scores]
     size: str = ""
     source: str = ""
-    marks: str = ""
+    told: Sequence[str] = ()
+    parts: Sequence[str] = ()
+
+
+_ByColumn = Mapping[str, tuple[Run, Run]]
+"""Of a line, by column, the runs that its base and its plus score are from: as a rule the same."""
 
 
 def results_table(runs: Sequence[Run]) -> Table:
@@ -63,7 +69,7 @@ def results_table(runs: Sequence[Run]) -> Table:
         notes += [_NOTE_PUBLISHED, _NOTE_FEEDBACK]
         sources = dict.fromkeys(row.source for row in rows)
         notes += [f"{source.name}: {source.address}. {source.note}".rstrip() for source in sources]
-    if any(" of " in line.marks for line in ours):
+    if any(line.parts for line in ours):
         notes.append(_NOTE_UNFINISHED)
     names = _score_columns(line for lines in groups.values() for line in lines)
     columns = [Column("model"), Column("size"), *map(scores, names), Column("source")]
@@ -77,20 +83,19 @@ def results_table(runs: Sequence[Run]) -> Table:
 def _our_lines(runs: Sequence[Run]) -> list[_Line]:
     """Runs of the same model under the same protocol and settings are one line."""
     columns = _columns(runs)
-    lines: dict[tuple, dict[str, Run]] = {}
+    lines: dict[tuple, dict[str, tuple[Run, Run]]] = {}
     for run in runs:
-        made_by = json.dumps(
-            [run.rounds, run.samples, run.settings.get("sampling")], sort_keys=True
-        )
+        made_by = json.dumps([run.rounds, run.samples, run.method], sort_keys=True)
         column, again = columns[run.benchmark], 0
         while column in lines.setdefault((run.model, run.protocol, made_by, again), {}):
             again += 1
-        lines[run.model, run.protocol, made_by, again][column] = run
-    alike: dict[tuple[str, str], list[Mapping[str, Run]]] = {}
+        lines[run.model, run.protocol, made_by, again][column] = run, run
+    alike: dict[tuple[str, str], list[_ByColumn]] = {}
     for (model, protocol, *_), by_column in lines.items():
         alike.setdefault((model, protocol), []).append(by_column)
     for lines_of_it in alike.values():
-        lines_of_it.sort(key=lambda by_column: min(run.rounds for run in by_column.values()))
+        lines_of_it += list(_as_the_paper(lines_of_it))
+        lines_of_it.sort(key=lambda by_column: min(run.rounds for run in _runs(by_column)))
     models = list(dict.fromkeys(run.model for run in runs))
     short = short_models(runs)
     return [
@@ -98,7 +103,8 @@ def _our_lines(runs: Sequence[Run]) -> list[_Line]:
             short[model],
             protocol,
             _our_scores(by_column),
-            marks="; ".join([*told, *_parts(by_column)]),
+            told=told,
+            parts=list(_parts(by_column)),
         )
         for (model, protocol), lines_of_it in sorted(
             alike.items(), key=lambda one: (models.index(one[0][0]), order(one[0][1]))
@@ -107,19 +113,54 @@ def _our_lines(runs: Sequence[Run]) -> list[_Line]:
     ]
 
 
-def _told_apart(lines: Sequence[Mapping[str, Run]]) -> list[list[str]]:
+def _runs(by_column: _ByColumn) -> list[Run]:
+    return list({id(run): run for pair in by_column.values() for run in pair}.values())
+
+
+def _as_the_paper(lines: Sequence[_ByColumn]) -> Iterator[_ByColumn]:
+    """Of lines that show the tests that score, those that add up to one of the paper's.
+
+    It has the base score of a run that showed base tests, and the plus score of one that showed
+    both.
+    """
+    for base in lines:
+        for plus in lines:
+            both = {
+                column: (run, plus[column][1])
+                for column, (run, _) in base.items()
+                if column in plus and _differ_by_suites(run, plus[column][1])
+            }
+            if both:
+                yield both
+
+
+def _differ_by_suites(base: Run, plus: Run) -> bool:
+    """Whether two runs are alike but for the tests shown: those of the base suite, and all."""
+    return (
+        base.method | {"oracle_tests": "plus"} == plus.method
+        and base.method["oracle_tests"] == "base"
+        and (base.rounds, base.samples) == (plus.rounds, plus.samples)
+        and base.results.keys() == plus.results.keys()
+    )
+
+
+def _told_apart(lines: Sequence[_ByColumn]) -> list[list[str]]:
     """What tells lines of one model and protocol apart: options, or else names of runs."""
     if len(lines) == 1:
         return [[]]
-    options = [next(iter(line.values())).options for line in lines]
-    if len(set(options)) == len(lines):
-        return [[one] if one else [] for one in options]
-    return [[run.name for run in line.values()] for line in lines]
+    pairs = [next(iter(line.values())) for line in lines]
+    joined = [[_AS_THE_PAPER] if base is not plus else [] for base, plus in pairs]
+    options = [[plus.options] if plus.options else [] for _, plus in pairs]
+    told = [[*one, *other] for one, other in zip(options, joined, strict=True)]
+    if len(set(map(tuple, told))) == len(lines):
+        return told
+    names = [[run.name for run in _runs(line)] for line in lines]
+    return [[*one, *other] for one, other in zip(names, joined, strict=True)]
 
 
-def _parts(by_column: Mapping[str, Run]) -> Iterator[str]:
+def _parts(by_column: _ByColumn) -> Iterator[str]:
     """How much there is of those runs that are not of a whole benchmark."""
-    for name, run in by_column.items():
+    for name, (run, _) in by_column.items():
         known = _release(run)
         if not run.finished:
             yield f"{name}: {run.progress}"
@@ -127,20 +168,22 @@ def _parts(by_column: Mapping[str, Run]) -> Iterator[str]:
             yield f"{name}: {len(run.results)} of {known.tasks} tasks"
 
 
-def _our_scores(by_column: Mapping[str, Run]) -> dict[str, Scores]:
-    found, whole = {}, {}
-    for name, run in by_column.items():
-        rates = [score(run, field) for field in run.suites.values()]
-        base, plus = ([one and 100 * one.rate for one in rates] + [None])[:2]
-        found[name] = (base, plus)
+def _our_scores(by_column: _ByColumn) -> dict[str, Scores]:
+    found: dict[str, Scores] = {}
+    whole: dict[str, dict[str, Scores]] = {name: {} for name in _PAPER_BENCHMARKS}
+    for name, (run, other) in by_column.items():
+        rates = [score(run, "passed_base"), score(other, "passed_plus")]
+        found[name] = base, plus = tuple(one and 100 * one.rate for one in rates)
         known = _release(run)
         if known and run.finished and len(run.results) == known.tasks:
-            whole[run.settings["benchmark"]] = (base, plus), known.version
-    if set(whole) == set(_PAPER_BENCHMARKS):
-        (one, _), (other, version) = (whole[name] for name in _PAPER_BENCHMARKS)
-        found[_average_name(version)] = tuple(
-            None if a is None or b is None else (a + b) / 2 for a, b in zip(one, other, strict=True)
-        )
+            whole[run.settings["benchmark"]][known.version] = base, plus
+    humaneval, mbpp = whole.values()
+    for one in humaneval.values():
+        for version, other in mbpp.items():
+            found[_average_name(version)] = tuple(
+                None if a is None or b is None else (a + b) / 2
+                for a, b in zip(one, other, strict=True)
+            )
     return found
 
 
@@ -199,7 +242,8 @@ def _named(lines: Sequence[_Line]) -> Iterable[tuple[_Line, str]]:
         added = label(line.protocol)
         named = added if added and line.model == model else f"{line.model} {added}".rstrip()
         model = line.model
-        yield line, f"{named} [{line.marks}]" if line.marks else named
+        marks = "; ".join([*line.told, *line.parts])
+        yield line, f"{named} [{marks}]" if marks else named
 
 
 def _cells(line: _Line, names: Sequence[str], named: str) -> list:

@@ -10,13 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from ocijax.errors import InputError
-from ocijax.evaluate.store import Row, read_log
+from ocijax.evaluate.store import Row, read_log, what_makes
 
 _NUMBERED = re.compile(r"([^0-9]*)([0-9]*)")
 _OPTIONAL = type(None)
+_PART = re.compile(r"([0-9]+) of ([0-9]+)")
 _OF_A_PART = {"part", "tasks", "task_ids", "budget"}
 _SETTINGS = {"benchmark": str, "version": str, "tasks": int, "protocol": str, "model": str}
-_SETTINGS_IF_THERE = {"rounds": int, "samples": int, "sampling": dict}
+_SETTINGS_IF_THERE = {
+    "rounds": int,
+    "samples": int,
+    "sampling": dict,
+    "prompts": dict,
+    "sanitizer": str,
+    "evaluator": str,
+    "oracle_tests": str,
+    "part": str,
+}
 _ROW = {
     "task_id": str,
     "sample": int,
@@ -34,10 +44,13 @@ _ATTEMPT = {
     "generated_tokens": int,
     "finish_reason": str,
 }
+_ATTEMPT_IF_THERE = {"status": str, "afresh": bool}
 _TIMES = {"began": (int, float), "ended": (int, float)}
 _MESSAGE = {"role": str, "content": str}
 
 _REMEDY = "leave the folder out of --runs"
+
+_DEFAULTS = {"prompts": "turns", "sanitizer": "fenced", "evaluator": "ocijax"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,37 @@ class Run:
             for name, default in defaults.items()
             if sampling.get(name, default) != default
         ]
+        named = self.settings | {"prompts": self.settings.get("prompts", {}).get("name", "turns")}
+        said += [
+            f"{name} {named[name]}"
+            for name, default in _DEFAULTS.items()
+            if named.get(name, default) != default
+        ]
+        said += ["oracle tests base"] if self.settings.get("oracle_tests") == "base" else []
         return ", ".join(said)
+
+    @property
+    def method(self) -> Mapping[str, Any]:
+        """What scores depend on beside model, benchmark, protocol, rounds and samples, by name.
+
+        Prompts are known by their content. What does not apply to the run, or is not known of it,
+        is ``None``.
+        """
+        prompts = self.settings.get("prompts", {})
+        return {
+            "sampling": self.settings.get("sampling"),
+            "prompts": prompts.get("sha256", prompts.get("name")),
+            "oracle_tests": self.settings.get("oracle_tests"),
+            "sanitizer": self.settings.get("sanitizer", _DEFAULTS["sanitizer"]),
+            "evaluator": self.settings.get("evaluator", _DEFAULTS["evaluator"]),
+            "adviser": self.settings.get("adviser"),
+        }
+
+    @property
+    def shown_tests(self) -> str:
+        """The tests that end a task, and that its model may be shown."""
+        oracle = {"base": "base tests", "plus": "base and plus tests"}
+        return oracle.get(self.settings.get("oracle_tests", ""), "public tests")
 
     @cached_property
     def results(self) -> Mapping[str, Sequence[Row]]:
@@ -130,7 +173,8 @@ def find_runs(places: Sequence[str | Path]) -> list[Run]:
     """Every run in and beneath some folders, each once, in the order of folders and names.
 
     Raises:
-      InputError: a folder is not there or has no run, or a run's file is damaged.
+      InputError: a folder is not there or has no run, a run's file is damaged, or a part of a run
+        is there twice.
     """
     folders: dict[Path, Path] = {}
     for place in map(Path, places):
@@ -149,30 +193,66 @@ def find_runs(places: Sequence[str | Path]) -> list[Run]:
         for folder in found:
             folders.setdefault(folder.resolve(), folder)
     names = short_names([str(folder) for folder in folders])
-    return _joined([_read(folder, names[str(place)]) for place, folder in folders.items()])
+    return _joined(
+        [(folder, _read(folder, names[str(place)])) for place, folder in folders.items()]
+    )
 
 
-def _joined(runs: Sequence[Run]) -> list[Run]:
+def _joined(runs: Sequence[tuple[Path, Run]]) -> list[Run]:
     """The same, but the parts that hosts had of one run's tasks as one."""
-    groups: dict[str, list[Run]] = {}
-    for place, run in enumerate(runs):
-        alike = {name: value for name, value in run.settings.items() if name not in _OF_A_PART}
-        key = json.dumps(alike, sort_keys=True) if "part" in run.settings else str(place)
-        groups.setdefault(key, []).append(run)
-    return [parts[0] if len(parts) == 1 else _whole(parts) for parts in groups.values()]
+    groups: dict[str, dict[int, tuple[Path, Run]]] = {}
+    for place, (folder, run) in enumerate(runs):
+        host, key = 0, str(place)
+        if "part" in run.settings:
+            host, hosts = _part(run.settings["part"])
+            key = json.dumps([hosts, _alike(run.settings)], sort_keys=True)
+        same, _ = groups.setdefault(key, {}).setdefault(host, (folder, run))
+        if same != folder:
+            raise InputError(
+                f"--runs: {same} and {folder} are both part {run.settings['part']} of one run; "
+                "leave one of them out"
+            )
+    return [_whole(list(parts.values())) for parts in groups.values()]
 
 
-def _whole(parts: Sequence[Run]) -> Run:
-    first = parts[0]
-    hosts = int(first.settings["part"].split()[-1])
-    # As many tasks as there are in all, so that a part that is not there is missed.
-    tasks = sum(run.settings["tasks"] for run in parts) + (hosts - len(parts))
-    seconds = [run.seconds for run in parts]
+def _alike(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What all parts of a run have in common."""
+    made_by = what_makes(settings)
+    return {name: value for name, value in made_by.items() if name not in _OF_A_PART}
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Number of the host and how many there are, as ``0 of 2`` says."""
+    found = _PART.fullmatch(text)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise InputError(f"part: {text!r:.40} is no part of a run, like 0 of 2")
+    return int(found[1]), int(found[2])
+
+
+def _whole(parts: Sequence[tuple[Path, Run]]) -> Run:
+    first, runs = parts[0][1], [run for _, run in parts]
+    if "part" not in first.settings:
+        return first
+    results: dict[tuple[str, int], tuple[Path, Row]] = {}
+    for folder, run in parts:
+        for row in run.rows:
+            same, _ = results.setdefault((row["task_id"], row["sample"]), (folder, row))
+            if same != folder:
+                raise InputError(
+                    f"--runs: {same} and {folder} are parts of one run and both have a result of "
+                    f"{row['task_id']}#{row['sample']}; leave one of them out"
+                )
+    # Hosts take tasks in turn, so that a part tells how many there are at least, and all of them
+    # how many there are.
+    sizes = [(*_part(run.settings["part"]), run.settings["tasks"]) for run in runs]
+    tasks = max((size - 1) * hosts + host + 1 for host, hosts, size in sizes)
+    missed = len(runs) < sizes[0][1] or tasks != sum(size for _, _, size in sizes)
+    seconds = [run.seconds for run in runs]
     return replace(
         first,
         settings={**first.settings, "tasks": tasks},
-        rows=[row for run in parts for row in run.rows],
-        finished=len(parts) == hosts and all(run.finished for run in parts),
+        rows=_ordered(row for _, row in results.values()),
+        finished=not missed and all(run.finished for run in runs),
         # Of all hosts together.
         seconds=None if None in seconds else sum(seconds),
     )
@@ -207,13 +287,9 @@ def _read(folder: Path, name: str) -> Run:
     try:
         settings = json.loads(path.read_bytes())
         _check(settings, _SETTINGS)
-        _check(
-            settings,
-            {
-                name: _SETTINGS_IF_THERE[name]
-                for name in _SETTINGS_IF_THERE.keys() & settings.keys()
-            },
-        )
+        _check(settings, _those_there(_SETTINGS_IF_THERE, settings))
+        if "part" in settings:
+            _part(settings["part"])
     except OSError as error:
         raise InputError(f"{path}: cannot read it: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -235,6 +311,7 @@ def _rows(path: Path) -> list[Row]:
             _check(row, _ROW)
             for attempt in _list(row, "attempts"):
                 _check(attempt, _ATTEMPT)
+                _check(attempt, _those_there(_ATTEMPT_IF_THERE, attempt))
             if "conversation" in row:
                 _check(row["conversation"], {"messages": list})
                 for message in row["conversation"]["messages"]:
@@ -244,6 +321,10 @@ def _rows(path: Path) -> list[Row]:
         except InputError as error:
             raise InputError(f"{path}:{number}: damaged: {error}; {_REMEDY}") from error
         known.add((row["task_id"], row["sample"]))
+    return _ordered(rows)
+
+
+def _ordered(rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: (_natural(row["task_id"]), row["sample"]))
 
 
@@ -267,6 +348,10 @@ def _check(row: Any, fields: Mapping[str, Any]) -> None:
             raise InputError(f"{name} is missing")
         if not isinstance(row[name], kind) or (kind is int and isinstance(row[name], bool)):
             raise InputError(f"{name}: {row[name]!r:.40} is of the wrong type")
+
+
+def _those_there(fields: Mapping[str, Any], row: Row) -> dict[str, Any]:
+    return {name: kind for name, kind in fields.items() if name in row}
 
 
 def _seconds(path: Path) -> float | None:

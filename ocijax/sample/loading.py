@@ -26,7 +26,12 @@ def load_sampler(
     Raises:
       InputError: as `load_model` and `Sampler`.
     """
-    dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
+    dtype = dtype or default_dtype(jax.default_backend())
     mesh = make_mesh(MeshConfig(tensor=tensor))
     model = load_model(folder, mesh, dtype, template)
     return Sampler(*model, compute=ComputeConfig(dtype=dtype), mesh=mesh, **options), model
+
+
+def default_dtype(platform: str) -> str:
+    """That of a model where none is asked for: what the platform's devices are fast in."""
+    return "float32" if platform == "cpu" else "bfloat16"

@@ -10,6 +10,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 from ocijax.errors import InputError
+from ocijax.whole_file import whole_file
 
 
 class MetricsWriter:
@@ -30,9 +31,8 @@ class MetricsWriter:
         self._rows: list[tuple[int, Mapping[str, float]]] = []
         try:
             kept = [row for row in read_metrics(self._path) if row["step"] <= step]
-            unfinished = self._path.with_name(f".{self._path.name}.unfinished")
-            unfinished.write_text("".join(json.dumps(row) + "\n" for row in kept))
-            unfinished.rename(self._path)
+            with whole_file(self._path) as file:
+                file.writelines(json.dumps(row) + "\n" for row in kept)
             (workdir / "tensorboard").mkdir(exist_ok=True)
             # Not SummaryWriter: it writes in a thread, and waits for ever where that has failed.
             self._board = EventsWriter(str(workdir / "tensorboard" / "events"), f".{step}")

@@ -22,6 +22,7 @@ from ocijax.configuration import differences, to_mapping
 from ocijax.data.storage import digest
 from ocijax.errors import InputError
 from ocijax.train.config import FREE_TO_CHANGE, Recipe
+from ocijax.whole_file import whole_file
 
 _COMPILER_VARIABLES = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "JAX_OPTIMIZATION_LEVEL")
 
@@ -102,11 +103,5 @@ def _commit(folder: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes a JSON file, whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(json.dumps(value, indent=2) + "\n")
-        unfinished.rename(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+    with whole_file(path) as file:
+        file.write(json.dumps(value, indent=2) + "\n")

@@ -106,11 +106,21 @@ def test_one_test_of_leetcodedataset_stays_hidden():
         ({"test": "def check("}, "its test does not parse"),
         ({"entry_point": "addUp"}, "its entry_point 'addUp' is no method of a class"),
         ({"query": None}, "its query is missing"),
+        ({"starter_code": ["class"]}, "its starter_code is of the wrong type"),
+        ({"problem_description": 3}, "its problem_description is of the wrong type"),
+        ({"meta": {"lang_code": {}}}, "its lang_code is of the wrong type"),
+        ({"meta": {"question_title": 3}}, "its question_title is of the wrong type"),
     ],
 )
 def test_a_row_of_leetcodedataset_without_tests_is_refused(changes, problem):
     with pytest.raises(InputError, match=problem):
         leetcodedataset_task({**LEETCODE_ROW, **changes})
+
+
+def test_a_value_that_python_does_not_make_stays_code():
+    test = "def check(candidate):\n    assert candidate(a = {[1]: 2}) == 1\n"
+    task = leetcodedataset_task({**LEETCODE_ROW, "test": test})
+    assert task.suites["base"].cases == (CodeTest("assert Solution().addUp(a={[1]: 2}) == 1\n"),)
 
 
 EXERCISE = {
@@ -134,6 +144,21 @@ def test_an_exercise_shows_its_first_test_and_scores_by_all():
     assert status(task, EXERCISE["example"].replace("you", "we")) == ("fail", False)
     assert status(task, 'def two_fer(name=""): return "you and me"') == ("fail", True)
     assert "Al and me" not in task.public_tests[0].code
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"docs": None}, "its docs are missing"),
+        ({"docs": ["Share."]}, "its docs is of the wrong type"),
+        ({"docs": {"instructions.md": 3}}, "its docs are of the wrong type (instructions.md: int)"),
+        ({"stub": 3}, "its stub is of the wrong type"),
+        ({"extra_files": {"helpers.py": []}}, "its extra_files are of the wrong type (helpers.py"),
+    ],
+)
+def test_an_exercise_with_fields_of_the_wrong_type_is_refused(changes, problem):
+    with pytest.raises(InputError, match=re.escape(problem)):
+        exercism_task({**EXERCISE, **changes})
 
 
 def problem(public, private, **fields):
@@ -200,6 +225,8 @@ class Harmful:
         (base64.b64encode(b"no zlib").decode(), "cannot be unpacked"),
         ([functional("1", "1")], "its tests are of 2 types"),
         ([{"input": "", "output": "", "testtype": "other"}], "a test is of type 'other'"),
+        ([{"input": "", "output": "", "testtype": []}], "a test is of type []"),
+        (base64.b64encode(zlib.compress(b"0.")).decode(), "cannot be unpacked"),
         ([stdin(1, "1")], "a test's input is of the wrong type"),
     ],
 )
@@ -288,6 +315,7 @@ def test_a_row_of_humanevalpack_is_judged_in_its_language(row):
     [
         (0, {"task_id": "Perl/0"}, "its language is none of Python"),
         (0, {"test": None}, "its test is missing"),
+        (0, {"example_test": ["x"]}, "its example_test is of the wrong type"),
         (4, {"canonical_solution": "    rand::random()\n}\n"}, "Rust/0: needs the package rand"),
         (5, {"test": "assert.InDelta(1, 2, 3)"}, "Go/0: needs testify's assert.InDelta"),
     ],
@@ -318,6 +346,15 @@ def test_the_program_says_what_it_made_and_what_it_left_out(tmp_path):
         f"left out: {source}:4: its prompt is missing",
     ]
     assert [task.task_id for task in read_tasks(output)] == ["Python/0", "JavaScript/0"]
+
+
+def test_a_row_with_a_field_of_the_wrong_type_is_named_and_the_others_are_read(tmp_path):
+    source = tmp_path / "leetcode.jsonl"
+    rows = [{**LEETCODE_ROW, "starter_code": ["class"]}, LEETCODE_ROW]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    [task], left_out = read_published("leetcodedataset", source)
+    assert task.task_id == "add-up"
+    assert left_out == [f"{source}:1: its starter_code is of the wrong type (list)"]
 
 
 def test_a_file_of_another_format_is_refused(tmp_path):

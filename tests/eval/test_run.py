@@ -2,33 +2,21 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import jax
 import pytest
 
 from ocijax.judge.task import write_tasks
-from ocijax.model.config import ModelConfig
-from ocijax.model.parameters import init_parameters
-from ocijax.train.checkpoint import ModelDescription, save_model
+from ocijax.report.runs import find_runs
 from tests.refine.conftest import make_task
 from tests.sample.fake_endpoint import endpoint
 
 TASKS = 12
-CONFIG = ModelConfig(
-    vocab_size=352,
-    hidden_size=16,
-    intermediate_size=32,
-    num_hidden_layers=1,
-    num_attention_heads=2,
-    num_key_value_heads=2,
-    head_dim=8,
-    max_position_embeddings=512,
-)
 
 
 def program(amount: int) -> str:
@@ -41,15 +29,6 @@ def tasks_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("benchmark") / "adding.jsonl"
     write_tasks(path, [make_task(number, number < TASKS - 1) for number in range(TASKS)])
     return path
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory, tiny_tokenizer_file) -> Path:
-    """A model that knows nothing."""
-    folder = tmp_path_factory.mktemp("checkpoint") / "model"
-    parameters = init_parameters(CONFIG, jax.random.key(0))
-    save_model(folder, parameters, ModelDescription(CONFIG, tiny_tokenizer_file, "llama-2"))
-    return folder
 
 
 @pytest.fixture
@@ -196,11 +175,6 @@ def test_the_evaluator_counts_and_is_recorded(tmp_path):
     assert "belongs to a run with evaluator=" in refusal(*flags, f"--workdir={workdir}")
 
 
-def test_a_sanitizer_is_not_for_samples(tasks_file, samples, tmp_path):
-    flags = (f"--samples={samples}", f"--benchmark={tasks_file}", f"--workdir={tmp_path / 'run'}")
-    assert refusal(*flags, "--sanitizer=paper").startswith("error: --sanitizer: a samples file")
-
-
 def test_a_checkpoint_is_measured(tasks_file, checkpoint, tmp_path):
     workdir = tmp_path / "run"
     flags = (f"--benchmark={tasks_file}", f"--workdir={workdir}", "--max_new_tokens=16")
@@ -210,6 +184,56 @@ def test_a_checkpoint_is_measured(tasks_file, checkpoint, tmp_path):
     assert summary["attempts"] == sum(row["rounds"] for row in rows(workdir)) == 2 * TASKS
     assert summary["generated_tokens"] <= 16 * summary["attempts"]
     assert all(len(row["conversation"]["messages"]) == 4 for row in rows(workdir))
+
+
+def test_a_workdir_belongs_to_one_checkpoint_and_way_to_load_it(
+    tasks_file, checkpoint, write_checkpoint, tmp_path
+):
+    folder, workdir = tmp_path / "model", tmp_path / "run"
+    shutil.copytree(checkpoint, folder)
+    flags = (
+        *(f"--checkpoint={folder}", f"--benchmark={tasks_file}", "--tasks=1"),
+        *(f"--workdir={workdir}", "--max_new_tokens=4"),
+    )
+    run(*flags)
+    recorded = json.loads((workdir / "settings.json").read_text())
+    assert recorded["loading"]["dtype"] == "float32"
+    refused = f"error: --workdir={workdir}: belongs to a run with "
+    assert refusal(*flags, "--int8_weights") == (
+        f"{refused}loading.int8_weights=False, not True; choose another"
+    )
+    moved = folder.rename(tmp_path / "moved")
+    before = rows(workdir)
+    run(*flags, f"--checkpoint={moved}", "--dtype=float32")
+    assert rows(workdir) == before
+    write_checkpoint(folder, seed=1)
+    assert refusal(*flags).startswith(f"{refused}model_sha256=")
+
+
+def test_hosts_share_the_tasks(tasks_file, tmp_path):
+    pytest.importorskip("openai", reason="openai, the client of endpoints, is absent")
+
+    def reply(content):
+        return f"```python\n{program(int(content.split()[-1].rstrip('.')))}```"
+
+    with endpoint(lambda request, number: (200, {}), reply) as url:
+        flags = (f"--endpoint={url}", "--endpoint_model=some", f"--benchmark={tasks_file}")
+        for host in range(3):
+            workdir = tmp_path / "runs" / str(host)
+            run(*flags, "--hosts=3", f"--host={host}", f"--workdir={workdir}")
+            assert len(rows(workdir)) == TASKS // 3
+        message = refusal(*flags, "--hosts=3", "--host=0", f"--workdir={workdir}")
+    assert "belongs to a run with part='2 of 3', not '0 of 3'" in message
+    [whole] = find_runs([tmp_path / "runs"])
+    assert (whole.finished, len(whole.rows)) == (True, TASKS)
+
+
+def test_hosts_share_the_judging_of_samples(tasks_file, samples, tmp_path):
+    flags = (f"--samples={samples}", f"--benchmark={tasks_file}", "--hosts=2")
+    for host in range(2):
+        run(*flags, f"--host={host}", f"--workdir={tmp_path / 'runs' / str(host)}")
+    [whole] = find_runs([tmp_path / "runs"])
+    assert (whole.finished, len(whole.rows)) == (True, TASKS)
 
 
 def test_what_an_endpoint_answered_before_it_died_is_not_asked_again(tasks_file, tmp_path):
@@ -300,12 +324,34 @@ def test_another_runs_workdir_is_refused(tasks_file, samples, tmp_path):
         ),
         (("--samples=absent.jsonl",), "absent.jsonl: cannot read it: No such file or directory"),
         (("--checkpoint=a", "--tasks=0"), "--tasks=0: give a number of at least 1, or ids"),
+        (("--checkpoint=a", "--hosts=2", "--host=2"), "--host=2: must be from 0 to 1"),
+        (
+            ("--checkpoint=a", "--oracle_tests=base", "--protocol=execution"),
+            "--oracle_tests: --protocol=execution shows none; leave it out",
+        ),
     ],
 )
 def test_wrong_flags_are_refused_in_one_line(tasks_file, tmp_path, flags, message):
     line = refusal(*flags, f"--benchmark={tasks_file}", f"--workdir={tmp_path / 'run'}")
     assert line == f"error: {message}"
     assert not (tmp_path / "run").exists()
+
+
+ANSWERING = (
+    *("--prompts=paper", "--sanitizer=paper", "--rounds=2", "--samples_per_task=2"),
+    *("--max_new_tokens=9", "--temperature=0", "--top_p=0.5", "--top_k=1", "--seed=0"),
+    *("--stop=END", "--batch_size=1"),
+)
+
+
+def test_flags_of_answering_are_not_for_samples(tasks_file, tmp_path):
+    flags = ("--samples=b", f"--benchmark={tasks_file}", f"--workdir={tmp_path / 'run'}")
+    for flag, child in [(flag, start(*flags, flag)) for flag in ANSWERING]:
+        name = flag.partition("=")[0]
+        assert child.communicate() == (
+            "",
+            f"error: {name}: a samples file holds programs, no answers; leave it out\n",
+        )
 
 
 def test_a_malformed_sample_is_named_by_file_and_line(tasks_file, tmp_path):

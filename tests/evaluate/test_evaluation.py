@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ocijax.errors import InputError
-from ocijax.evaluate.evaluation import evaluate, judge_samples
+from ocijax.evaluate.checkpoint import Loading
+from ocijax.evaluate.evaluation import evaluate, judge_samples, read_budget
 from ocijax.evaluate.protocols import PROTOCOLS
 from ocijax.judge.benchmark import Benchmark
 from ocijax.judge.samples import Sample
@@ -183,6 +184,13 @@ def test_a_finished_run_asks_for_nothing(tmp_path, sandbox):
         ({"settings": SamplingSettings(seed=8)}, "sampling.seed=7, not 8"),
         ({"benchmark": Benchmark("adding", None, "2", BENCHMARK.tasks)}, "version='1', not '2'"),
         ({"benchmark": Benchmark("adding", None, "1", BENCHMARK.tasks[1:])}, "tasks=12, not 11"),
+        ({"loading": Loading(dtype="bfloat16")}, "loading.dtype='float32', not 'bfloat16'"),
+        ({"loading": Loading("", "float32", 2)}, "loading.tensor=1, not 2"),
+        ({"loading": Loading("", "float32", 1, 7)}, "loading.draft_tokens=0, not 7"),
+        (
+            {"loading": Loading("", "float32", int8_cache=True)},
+            "loading.int8_cache=False, not True",
+        ),
     ],
 )
 def test_a_workdir_of_another_run_is_refused_naming_the_difference(
@@ -196,6 +204,7 @@ def test_a_workdir_of_another_run_is_refused_naming_the_difference(
         "settings": SamplingSettings(seed=7),
         "workdir": tmp_path,
         "model": "a",
+        "loading": Loading(dtype="float32"),
     }
     evaluate(**options)
     with pytest.raises(InputError) as refusal:
@@ -266,6 +275,66 @@ def test_other_samples_need_another_workdir(tmp_path, sandbox):
     judge_samples(BENCHMARK, [Sample("add/1", "x", False)], sandbox, tmp_path)
     with pytest.raises(InputError, match="belongs to a run with programs="):
         judge_samples(BENCHMARK, [Sample("add/1", "y", False)], sandbox, tmp_path)
+
+
+def test_samples_whose_tasks_were_corrected_need_another_workdir(tmp_path, sandbox):
+    one, two = (f"def solve(x):\n    return x + {number}\n" for number in (1, 2))
+    swapped = [Sample("add/2", one, False), Sample("add/1", two, False)]
+    [summary] = judge_samples(BENCHMARK, swapped, sandbox, tmp_path)
+    assert summary.passed == 0
+    corrected = [Sample("add/1", one, False), Sample("add/2", two, False)]
+    with pytest.raises(InputError, match="belongs to a run with programs="):
+        judge_samples(BENCHMARK, corrected, sandbox, tmp_path)
+
+
+def test_the_version_of_python_is_recorded(tmp_path, sandbox):
+    run(tmp_path, "single", repairing(), sandbox)
+    recorded = json.loads((tmp_path / "settings.json").read_text())["python"]
+    assert recorded == f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def test_hosts_judge_each_their_share_of_one_run(tmp_path, sandbox):
+    samples = [Sample(f"add/{number}", "x", False) for number in range(TASKS)]
+    programs = set()
+    for host in range(3):
+        judge_samples(BENCHMARK.share(host, 3), samples, sandbox, tmp_path / str(host))
+        settings = json.loads((tmp_path / str(host) / "settings.json").read_text())
+        assert settings["part"] == f"{host} of 3"
+        programs.add(settings["programs"])
+    shares = [{row["task_id"] for row in results(tmp_path / str(host))} for host in range(3)]
+    assert sorted(map(len, shares)) == [TASKS // 3] * 3
+    assert set().union(*shares) == {task.task_id for task in BENCHMARK.tasks}
+    assert len(programs) == 1
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_host_without_a_task_has_an_empty_run(tmp_path, sandbox, protocol):
+    idle = BENCHMARK.share(TASKS, TASKS + 1)
+    generator = repairing()
+    [summary] = evaluate(
+        idle, protocol, generator, sandbox, SETTINGS, tmp_path, **options(protocol)
+    )
+    assert (summary.tasks, generator.calls, results(tmp_path)) == (0, [], [])
+
+
+def test_a_host_without_a_sample_has_an_empty_run(tmp_path, sandbox):
+    [summary] = judge_samples(
+        BENCHMARK.share(1, 2), [Sample("add/0", "x", False)], sandbox, tmp_path
+    )
+    assert summary.tasks == 0
+
+
+def test_the_budget_of_a_killed_run_is_that_of_its_whole_rows(tmp_path):
+    row = {"task_id": "a", "sample": 0, "generated_tokens": 7}
+    (tmp_path / "results.jsonl").write_text(json.dumps(row) + '\n{"task_id": "b", "sam')
+    assert read_budget(tmp_path) == {("a", 0): 7}
+
+
+def test_a_row_that_has_no_tokens_is_no_budget(tmp_path):
+    row = {"task_id": "a", "sample": 0, "generated_tokens": "7"}
+    (tmp_path / "results.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(InputError, match=r"results\.jsonl:1: no row of results"):
+        read_budget(tmp_path)
 
 
 def test_samples_of_another_benchmark_are_refused(tmp_path, sandbox):

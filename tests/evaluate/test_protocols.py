@@ -77,6 +77,12 @@ def test_an_unknown_protocol_is_refused_with_those_there_are():
 def test_resampling_needs_chance():
     with pytest.raises(InputError, match="give a --temperature"):
         check_protocol("resample", 2, 0.0)
+    check_protocol("resample", 1, 0.0)
+
+
+def test_resampling_until_tokens_are_spent_needs_chance_whatever_the_rounds():
+    with pytest.raises(InputError, match="give a --temperature"):
+        check_protocol("resample_tokens", 1, 0.0)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -114,6 +114,16 @@ def test_a_workdir_of_another_run_is_refused_naming_the_difference(tmp_path):
     )
 
 
+def test_a_checkpoint_that_was_moved_has_the_same_run(tmp_path):
+    with ResultStore(tmp_path, {"model": "runs/first", "model_sha256": "a"}):
+        pass
+    with ResultStore(tmp_path, {"model": "elsewhere", "model_sha256": "a"}):
+        pass
+    assert json.loads((tmp_path / "settings.json").read_text())["model"] == "runs/first"
+    with pytest.raises(InputError, match="model_sha256='a', not 'b'"):
+        ResultStore(tmp_path, {"model": "runs/first", "model_sha256": "b"})
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(InputError, match="holds files but no run"):
@@ -133,13 +143,14 @@ def test_the_settings_can_be_read(tmp_path):
 
 
 def test_a_run_killed_while_it_claimed_its_folder_can_begin_again(tmp_path):
-    (tmp_path / ".settings.json.unfinished").write_text('{"protocol"')
+    (tmp_path / ".settings.json.12.unfinished").write_text('{"protocol"')
     with ResultStore(tmp_path, SETTINGS) as store:
         assert not store.rows
     assert json.loads((tmp_path / "settings.json").read_text()) == SETTINGS
 
 
-def test_damaged_settings_are_named(tmp_path):
-    (tmp_path / "settings.json").write_text('{"protocol"')
+@pytest.mark.parametrize("text", ['{"protocol"', "[]", "[" * 10**5])
+def test_damaged_settings_are_named(tmp_path, text):
+    (tmp_path / "settings.json").write_text(text)
     with pytest.raises(InputError, match=r"settings\.json: damaged: .*; choose another workdir"):
         ResultStore(tmp_path, SETTINGS)

@@ -8,8 +8,12 @@ from ocijax.report.runs import find_runs
 from tests.report.conftest import judged, write_run
 
 
+def all_of(tmp_path):
+    return comparisons(find_runs([tmp_path]))
+
+
 def pairs(tmp_path):
-    return [(one.suite, one.run.name, one.other.name) for one in comparisons(find_runs([tmp_path]))]
+    return [(one.suite, one.run.name, one.other.name) for one in all_of(tmp_path)]
 
 
 def two(tmp_path, ours, theirs):
@@ -66,11 +70,79 @@ def test_checkpoints_are_compared_with_the_first(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    "other", [{"benchmark": "other"}, {"version": "w"}, {"model": "m2", "rounds": 3}]
-)
-def test_runs_of_other_tests_or_rounds_are_not_compared(tmp_path, other):
+GREEDY = {"temperature": 0.0, "seed": 0, "max_new_tokens": 64}
+DRAWN = {"temperature": 0.8, "seed": 3, "max_new_tokens": 64}
+OTHERWISE = [
+    {"prompts": {"name": "paper", "sha256": "p"}},
+    {"sanitizer": "paper"},
+    {"evaluator": "evalplus-0.3.1"},
+]
+
+
+@pytest.mark.parametrize("other", [{"benchmark": "other"}, {"version": "w"}, {"model": "m2"}])
+def test_runs_of_other_tests_are_not_compared(tmp_path, other):
     rows = [judged("a", True)]
-    write_run(tmp_path / "single", rows, protocol="execution")
+    write_run(tmp_path / "single", rows, protocol="single", rounds=1)
     write_run(tmp_path / "execution", rows, **other)
+    assert pairs(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *OTHERWISE,
+        {"rounds": 3},
+        {"sampling": {"temperature": 0.9}},
+        {"oracle_tests": "base"},
+        {"adviser": "another"},
+    ],
+)
+def test_checkpoints_are_compared_only_where_all_else_is_the_same(tmp_path, other):
+    rows = [judged("a", True)]
+    write_run(tmp_path / "m1", rows, model="m1")
+    write_run(tmp_path / "m2", rows, model="m2", **other)
+    assert pairs(tmp_path) == []
+
+
+def test_protocols_are_compared_with_as_many_resampled_answers(tmp_path):
+    rows = [judged("a", True)]
+    write_run(tmp_path / "single", rows, protocol="single", rounds=1)
+    for rounds in (2, 3):
+        for protocol in ("execution", "resample", "scrambled"):
+            write_run(tmp_path / f"{protocol}-{rounds}", rows, protocol=protocol, rounds=rounds)
+    found = pairs(tmp_path)
+    assert {(run, other) for _, run, other in found if other != "single"} == {
+        ("execution-2", "resample-2"),
+        ("execution-3", "resample-3"),
+        ("scrambled-2", "resample-2"),
+        ("scrambled-3", "resample-3"),
+    }
+    assert len([one for one in found if one[2] == "single"]) == 6
+
+
+@pytest.mark.parametrize("other", [*OTHERWISE, {"sampling": DRAWN}])
+def test_protocols_are_compared_only_where_all_else_is_the_same(tmp_path, other):
+    rows = [judged("a", True)]
+    write_run(tmp_path / "single", rows, protocol="single", rounds=1, sampling=GREEDY)
+    write_run(tmp_path / "execution", rows, **{"sampling": GREEDY} | other)
+    assert pairs(tmp_path) == []
+
+
+def test_what_resamples_may_be_drawn_where_the_other_is_greedy_and_it_is_said(tmp_path):
+    rows = [judged("a", True)]
+    for name, sampling in (("execution", GREEDY), ("resample", DRAWN), ("single", GREEDY)):
+        write_run(tmp_path / name, rows, protocol=name, sampling=sampling)
+    found = {(one.run.name, one.other.name): one.sampling for one in all_of(tmp_path)}
+    assert found == {
+        ("execution", "single"): "",
+        ("execution", "resample"): "temperature 0 against 0.8",
+        ("resample", "single"): "temperature 0.8 against 0",
+    }
+
+
+@pytest.mark.parametrize("other", [{"temperature": 0.6}, {"max_new_tokens": 128}])
+def test_sampling_may_differ_in_no_other_way(tmp_path, other):
+    rows = [judged("a", True)]
+    write_run(tmp_path / "execution", rows, sampling=GREEDY | other)
+    write_run(tmp_path / "resample", rows, protocol="resample", sampling=DRAWN)
     assert pairs(tmp_path) == []

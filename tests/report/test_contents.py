@@ -8,6 +8,7 @@ from tests.report.conftest import judged, row, write_run
 
 HUMANEVAL = {"benchmark": "humaneval", "version": "fe585eb4df8c88d844eeb463ea4d0302"}
 MBPP = {"benchmark": "mbpp", "version": "ee43ecabebf20deef4bb776a405ac5b1"}
+MBPP_OF_THE_PAPER = {"benchmark": "mbpp", "version": "ebe95df0d5220f00cedd6f4bddea35e4"}
 
 
 def rows(count, solved, solved_plus):
@@ -64,6 +65,74 @@ def test_mbpp_of_the_paper_and_of_today_have_columns_of_their_own(paper):
     assert published["Average, MBPP v0.1.0"] == "81.9 (75.6)"
     [results] = [table for table in tables(find_runs([paper])) if table.name == "results"]
     assert any("Do not compare MBPP across columns" in note for note in results.notes)
+
+
+def test_mbpp_as_the_paper_has_it_stands_in_the_papers_column(tmp_path):
+    write_run(tmp_path / "he", rows(164, 82, 41), **HUMANEVAL)
+    write_run(tmp_path / "new", rows(378, 189, 100), **MBPP)
+    write_run(tmp_path / "old", rows(399, 399, 0), **MBPP_OF_THE_PAPER)
+    ours, *lines = made(tmp_path)["results"]
+    [published] = [line for line in lines if line["HumanEval"] == "81.1 (78.7)"]
+    column, average = "MBPP v0.1.0, 399 tasks", "Average, MBPP v0.1.0"
+    assert (ours[column], published[column]) == ("100.0 (0.0)", "82.7 (72.4)")
+    assert (ours[average], published[average]) == ("75.0 (12.5)", "81.9 (75.6)")
+    assert ours["Average, MBPP v0.2.0"] == "50.0 (25.7)"
+
+
+def test_feedback_of_public_tests_is_said_to_show_what_the_prompt_shows(paper):
+    [results] = [table for table in tables(find_runs([paper])) if table.name == "results"]
+    assert any(
+        "Execution feedback of public tests shows only tests that stand in the prompt." in note
+        for note in results.notes
+    )
+
+
+@pytest.mark.parametrize(
+    "differ",
+    [
+        {"prompts": {"name": "paper", "sha256": "p"}},
+        {"sanitizer": "paper"},
+        {"evaluator": "evalplus-0.3.1"},
+        {"oracle_tests": "base"},
+    ],
+)
+def test_benchmarks_of_other_settings_are_not_one_line(tmp_path, differ):
+    write_run(tmp_path / "he", rows(164, 82, 41), **HUMANEVAL)
+    write_run(tmp_path / "mbpp", rows(378, 189, 100), **MBPP, **differ)
+    ours, theirs, *_ = made(tmp_path)["results"]
+    assert (ours["HumanEval"], ours["MBPP v0.2.0, 378 tasks"]) == ("50.0 (25.0)", "-")
+    assert (theirs["HumanEval"], theirs["MBPP v0.2.0, 378 tasks"]) == ("-", "50.0 (26.5)")
+    assert "Average, MBPP v0.2.0" not in ours
+
+
+def write_both(tmp_path, other=()):
+    """Execution feedback as the paper has it: of base tests in one run, of plus in another."""
+    for tests, solved, solved_plus in (("base", 123, 41), ("plus", 82, 82)):
+        known = {"protocol": "execution_oracle", "oracle_tests": tests}
+        known |= dict(other) if tests == "plus" else {}
+        write_run(tmp_path / tests, rows(164, solved, solved_plus), **HUMANEVAL, **known)
+
+
+def test_a_base_and_a_plus_run_add_up_to_a_row_as_the_papers(tmp_path):
+    write_both(tmp_path)
+    found = {line["model"]: line["HumanEval"] for line in made(tmp_path)["results"][:3]}
+    name = "runs/first + Execution Feedback"
+    added = "+ Execution Feedback"
+    assert found == {
+        f"{name} [2 rounds, oracle tests base]": "75.0 (25.0)",
+        f"{added} [2 rounds]": "50.0 (50.0)",
+        f"{added} [2 rounds; base from a run of its own, plus from another, as the paper]": (
+            "75.0 (50.0)"
+        ),
+    }
+    [results] = [table for table in tables(find_runs([tmp_path])) if table.name == "results"]
+    assert not any("unfinished" in note for note in results.notes)
+
+
+@pytest.mark.parametrize("other", [{"rounds": 3}, {"sanitizer": "paper"}, {"samples": 2}])
+def test_a_base_and_a_plus_run_that_differ_otherwise_do_not_add_up(tmp_path, other):
+    write_both(tmp_path, other)
+    assert not any("as the paper" in line["model"] for line in made(tmp_path)["results"])
 
 
 def test_a_part_of_a_benchmark_is_marked_and_has_no_average(tmp_path):
@@ -148,5 +217,14 @@ def test_seconds_that_are_unknown_are_a_dash(tmp_path):
 
 def test_repairs_tell_of_each_kind(four):
     found = {line["error"]: line for line in made(four)["repairs"]}
-    assert found["time-out"]["then passed public tests"] == "1"
+    assert found["time-out"]["then passed shown tests"] == "1"
     assert found["syntax"]["of those answered again"] == "0.0%"
+
+
+def test_what_ended_tasks_is_not_called_public_where_tests_that_score_did(tmp_path):
+    known = {"protocol": "execution_oracle", "oracle_tests": "plus"}
+    write_run(tmp_path / "run", [row("t/1", "wrong pass", True)], **known)
+    found = {table.name: table for table in tables(find_runs([tmp_path]))}
+    for name in ("rounds", "errors", "repairs"):
+        assert any("Shown tests are those that end a task" in note for note in found[name].notes)
+        assert not any("public" in column.name for column in found[name].columns)

@@ -52,7 +52,7 @@ def test_rounds_tell_what_was_solved_by_then(run):
     first, second = rounds(run, "passed_base")
     assert (first.answers, second.answers) == (4, 3)
     assert (first.solved, second.solved) == (0.25, 0.75)
-    assert (first.passed_public, second.passed_public) == (0.25, 0.75)
+    assert (first.passed_shown, second.passed_shown) == (0.25, 0.75)
     assert [one.solved for one in rounds(run, "passed_plus")] == [0.25, 0.5]
 
 

@@ -179,6 +179,25 @@ def test_a_long_trajectory_of_a_model_is_shown_whole(tmp_path):
 
 
 @browser_needed
+@pytest.mark.parametrize(
+    ("settings", "passed"),
+    [
+        ({}, "passed public tests"),
+        ({"protocol": "execution_oracle", "oracle_tests": "base"}, "passed base tests"),
+        ({"protocol": "human", "oracle_tests": "plus"}, "passed base and plus tests"),
+    ],
+)
+def test_an_answer_is_said_to_have_passed_the_tests_that_were_run(tmp_path, settings, passed):
+    write_run(tmp_path / "run", [row("t/1", "pass", True)], **settings)
+    [*_, page] = write_report(find_runs([tmp_path / "run"]), tmp_path / "report")
+    with Browser() as browser:
+        browser.open(f"{page.as_uri()}#task=t/1", READY)
+        browser.wait("document.querySelector('#trajectory .answer .good') != null")
+        said = "document.querySelector('#trajectory .answer .good').textContent"
+        assert browser.evaluate(said) == passed
+
+
+@browser_needed
 @pytest.mark.soak
 def test_ten_thousand_tasks(tmp_path):
     for protocol in ("single", "execution"):

@@ -65,6 +65,12 @@ def test_releases_are_known_by_their_digest(data_dir):
         assert (known.version, known.tasks) == (version, tasks)
 
 
+def test_the_papers_mbpp_is_known_by_its_digest():
+    known = release("mbpp", "ebe95df0d5220f00cedd6f4bddea35e4")
+    assert (known.version, known.tasks) == ("v0.1.0", tasks_of_mbpp("v0.1.0"))
+    assert known.source == "https://github.com/evalplus/mbppplus_release/tree/v0.1.0"
+
+
 def test_a_file_of_other_tasks_is_no_release():
     assert release("mbpp", "0" * 32) is None
     assert release("adding", "0" * 32) is None

@@ -8,6 +8,7 @@ from ocijax.errors import InputError
 from ocijax.report.runs import find_runs, short_names
 from tests.report.conftest import judged, row, write_run
 
+SETTINGS = ("benchmark", "version", "protocol", "model")
 ROWS = [row("t/1", "pass", True), row("t/2", "wrong wrong", False)]
 
 
@@ -53,6 +54,96 @@ def test_a_samples_file_may_leave_tasks_out(tmp_path):
     assert [run.finished for run in find_runs([tmp_path])] == [True, False]
 
 
+def write_part(folder, part, *names, **settings):
+    """What a host had of a run: of its tasks every so many."""
+    host = part.split()[0]
+    rows = [row(name, "pass", True) for name in names]
+    return write_run(folder / f"host-{host}", rows, part=part, task_ids=f"of {host}", **settings)
+
+
+def test_parts_of_hosts_are_one_run(tmp_path):
+    write_part(tmp_path, "0 of 2", "t/1", "t/3")
+    write_part(tmp_path, "1 of 2", "t/2")
+    [run] = find_runs([tmp_path])
+    assert (run.finished, run.progress) == (True, "3 of 3 tasks")
+    assert [one["task_id"] for one in run.rows] == ["t/1", "t/2", "t/3"]
+
+
+@pytest.mark.parametrize(
+    ("part", "names", "progress"),
+    [("0 of 2", ("t/1", "t/3"), "2 of 3 tasks"), ("1 of 2", ("t/2", "t/4"), "2 of 4 tasks")],
+)
+def test_a_part_without_the_others_is_unfinished(tmp_path, part, names, progress):
+    write_part(tmp_path, part, *names)
+    [run] = find_runs([tmp_path])
+    assert (run.finished, run.progress) == (False, progress)
+
+
+def test_parts_of_other_numbers_of_hosts_are_other_runs(tmp_path):
+    write_part(tmp_path / "two", "0 of 2", "t/1", "t/3")
+    write_part(tmp_path / "two", "1 of 2", "t/2", "t/4")
+    write_part(tmp_path / "four", "0 of 4", "t/1")
+    found = {len(run.rows): run.finished for run in find_runs([tmp_path])}
+    assert found == {4: True, 1: False}
+
+
+def test_parts_of_selections_of_other_sizes_are_no_whole(tmp_path):
+    write_part(tmp_path, "0 of 2", "t/1", "t/3", "t/5", "t/7")
+    write_part(tmp_path, "1 of 2", "t/2")
+    [run] = find_runs([tmp_path])
+    assert (run.finished, run.progress) == (False, "5 of 7 tasks")
+
+
+def test_a_part_that_is_there_twice_is_named_by_both_folders(tmp_path):
+    one = write_part(tmp_path / "a", "0 of 2", "t/1")
+    other = write_part(tmp_path / "b", "0 of 2", "t/1")
+    assert damaged([tmp_path]) == (
+        f"--runs: {one} and {other} are both part 0 of 2 of one run; leave one of them out"
+    )
+
+
+def test_parts_that_share_a_task_are_named_by_both_folders(tmp_path):
+    one = write_part(tmp_path, "0 of 2", "t/1")
+    other = write_part(tmp_path, "1 of 2", "t/1")
+    assert damaged([tmp_path]) == (
+        f"--runs: {one} and {other} are parts of one run and both have a result of t/1#0; "
+        "leave one of them out"
+    )
+
+
+def test_a_checkpoint_of_known_content_is_one_model_wherever_it_lay(tmp_path):
+    for number, place in enumerate(("/here/300", "/there/300")):
+        known = {"model": place, "model_sha256": "c"}
+        write_part(tmp_path / "known", f"{number} of 2", f"t/{number}", **known)
+        write_part(tmp_path / "unknown", f"{number} of 2", f"t/{number}", model=place)
+    known, *unknown = find_runs([tmp_path / "known", tmp_path / "unknown"])
+    assert (known.finished, len(known.rows)) == (True, 2)
+    assert [run.finished for run in unknown] == [False, False]
+
+
+def test_options_are_those_that_are_not_the_default(tmp_path):
+    write_run(
+        tmp_path / "ours",
+        ROWS,
+        prompts={"name": "turns", "sha256": "a"},
+        sanitizer="fenced",
+        evaluator="ocijax",
+    )
+    write_run(
+        tmp_path / "theirs",
+        ROWS,
+        prompts={"name": "paper", "sha256": "b"},
+        sanitizer="evalplus",
+        evaluator="evalplus-0.3.1",
+        oracle_tests="base",
+    )
+    ours, theirs = find_runs([tmp_path])
+    assert ours.options == "2 rounds"
+    assert theirs.options == (
+        "2 rounds, prompts paper, sanitizer evalplus, evaluator evalplus-0.3.1, oracle tests base"
+    )
+
+
 def test_a_last_line_written_by_half_is_passed_over(tmp_path):
     folder = write_run(tmp_path / "run", ROWS, tasks=3, finished=False)
     with open(folder / "results.jsonl", "a") as file:
@@ -70,6 +161,10 @@ def test_a_last_line_written_by_half_is_passed_over(tmp_path):
         (lambda one: json.dumps(one | {"rounds": True}), "rounds: True is of the wrong type"),
         (lambda one: json.dumps(one | {"attempts": [{}]}), "reply is missing"),
         (lambda one: json.dumps(one | {"attempts": {}}), "attempts: not a list"),
+        (
+            lambda one: json.dumps(one | {"attempts": [one["attempts"][0] | {"afresh": "no"}]}),
+            "afresh: 'no' is of the wrong type",
+        ),
         (lambda one: json.dumps(one | {"conversation": {}}), "messages is missing"),
         (lambda one: json.dumps(one | {"task_id": "t/1"}), "a second result of t/1#0"),
         (lambda one: "[" * 100_000, "recursion"),
@@ -89,6 +184,10 @@ def test_a_damaged_row_is_named_by_file_and_line(tmp_path, change, said):
         ("{", "Expecting"),
         ('{"benchmark": "x"}', "version is missing"),
         ('{"benchmark": 3}', "benchmark: 3 is of the wrong type"),
+        (
+            json.dumps(dict.fromkeys(SETTINGS, "x") | {"tasks": 1, "part": "a"}),
+            "part: 'a' is no part of a run, like 0 of 2",
+        ),
     ],
 )
 def test_damaged_settings_are_named(tmp_path, text, said):

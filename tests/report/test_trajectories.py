@@ -1,11 +1,30 @@
 """Trajectories turn by turn."""
 
 import subprocess
+from dataclasses import replace
 
 import pytest
 
+from ocijax.conversation import Conversation, Message, conversation_to_row
+from ocijax.prompts.prompts import load_prompts
 from ocijax.report.trajectories import OUTCOMES, diff, outcome, turns
 from tests.report.conftest import FEEDBACK, attempt, judged, row
+
+PAPER = load_prompts("paper")
+
+
+def in_one_message(words, told=None, prompts=PAPER, afresh=False):
+    """A row whose user message grew by each answer and what was told of it; by default as it is."""
+    result = row("t/1", words, True)
+    conversation = Conversation("t/1", (Message("user", "Solve it."),))
+    for place, one in enumerate(result["attempts"]):
+        if place:
+            feedback = result["attempts"][place - 1]["feedback"]
+            conversation = prompts.go_on(conversation, told or feedback)
+        conversation = conversation.append("assistant", one["reply"])
+        one["afresh"] = afresh and place > 0
+    result["conversation"] = conversation_to_row(conversation)
+    return result
 
 
 @pytest.mark.parametrize(
@@ -52,6 +71,39 @@ def test_of_answers_that_were_asked_afresh_each_is_shown():
     assert [one["role"] for one in told] == ["user", "answer", "answer", "answer"]
     assert [one.get("unseen") for one in told[1:]] == [FEEDBACK["wrong"], FEEDBACK["slow"], None]
     assert told[3]["diff"]
+
+
+def test_one_message_that_grew_is_shown_turn_by_turn():
+    told = turns(in_one_message("wrong slow pass"))
+    assert [one["role"] for one in told] == ["user", "answer", "user", "answer", "user", "answer"]
+    assert told[0]["text"] == "Solve it."
+    assert FEEDBACK["wrong"] in told[2]["text"]
+    assert FEEDBACK["slow"] in told[4]["text"]
+    assert not any("```" in told[place]["text"] for place in (0, 2, 4))
+    assert not any("unseen" in one for one in told)
+
+
+def test_what_was_told_instead_of_feedback_stands_in_the_message_that_grew():
+    told = turns(in_one_message("wrong slow", told="Think of zero."))
+    assert "Think of zero." in told[2]["text"]
+    assert [told[1]["unseen"], told[3]["unseen"]] == [FEEDBACK["wrong"], FEEDBACK["slow"]]
+
+
+def test_a_message_that_tells_no_answers_is_shown_whole():
+    prompts = replace(PAPER, form="{before}\n{feedback}")
+    told = turns(in_one_message("wrong slow", prompts=prompts))
+    assert [one["role"] for one in told] == ["user", "answer", "user", "answer"]
+    assert told[0]["text"] == f"Solve it.\n{FEEDBACK['wrong']}"
+    assert told[2]["text"] == FEEDBACK["wrong"]
+    assert [one.get("unseen") for one in told] == [None, None, None, FEEDBACK["slow"]]
+
+
+def test_of_answers_that_are_said_to_be_asked_afresh_each_is_shown():
+    result = in_one_message("wrong slow pass", afresh=True)
+    result["conversation"]["messages"][0]["content"] = "Solve it."
+    told = turns(result)
+    assert [one["role"] for one in told] == ["user", "answer", "answer", "answer"]
+    assert [one.get("unseen") for one in told[1:]] == [FEEDBACK["wrong"], FEEDBACK["slow"], None]
 
 
 def test_a_program_is_compared_with_the_last_one_there_was():
