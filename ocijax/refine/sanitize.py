@@ -16,6 +16,7 @@ from ocijax.refine.extract import extract_code, is_python
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 _TAB = " " * 8
+_LINE_END = re.compile("\r\n|\r|\n")  # as Python counts lines
 _END_OF_LINE = re.compile(r"[ \t]*(?:;[ \t]*)?(?:#.*)?")
 
 
@@ -96,7 +97,7 @@ def _needed_code(code: str, entry_point: str) -> str:
     """Imports and the definitions that ``entry_point`` leads to."""
     imports: list[str] = []
     definitions: dict[str | None, tuple[str, ast.stmt]] = {}
-    lines = code.split("\n")
+    lines = _LINE_END.split(code)
     for node in ast.parse(code).body:
         match node:
             case ast.ImportFrom(module="__future__"):

@@ -34,6 +34,12 @@ def test_ours_is_the_one_that_looks_for_fences():
     assert SANITIZERS["fenced"] is extract_code
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_may_end_in_any_way(end):
+    code = end.join(["import math", "def f(x):", "    return x", "print(f(1))"])
+    assert evalplus_sanitize(code, "f").split() == ["import", "math", "def", "f(x):", "return", "x"]
+
+
 def test_without_an_entry_point_every_definition_is_kept():
     code = "def f(x):\n    return x\ny = 3"
     assert evalplus_sanitize(f"{code}\nprint(y)") == code
