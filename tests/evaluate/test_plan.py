@@ -7,6 +7,7 @@ import pytest
 from ocijax.errors import InputError
 from ocijax.evaluate.checkpoint import Loading
 from ocijax.evaluate.plan import EndpointModel, Plan, read_plan, run_folder
+from ocijax.evaluate.protocols import PROTOCOLS
 
 FIELDS = {
     "workdir": '"runs/sweep"',
@@ -163,3 +164,8 @@ def test_a_checkpoint_that_was_moved_keeps_its_folder():
 
 def test_a_model_whose_content_nobody_knows_is_told_by_its_name():
     assert run_folder("runs", RECORD) != run_folder("runs", RECORD | {"model": "other"})
+
+
+def test_the_plan_that_comes_along_has_every_protocol():
+    plan = read_plan(Path(__file__).parents[2] / "configs" / "protocols.toml")
+    assert set(plan.protocols) == set(PROTOCOLS)
