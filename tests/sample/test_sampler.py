@@ -510,23 +510,27 @@ def test_a_step_that_fails_fails_one_call_and_no_other(monkeypatch, parameters, 
     # So many of so few tokens are read at once.
     asked = [conversation(words) for words in range(1, 9)]
     expected = [shared.generate([one], GREEDY) for one in asked]
-    begin, together = shared.engine.begin, threading.Barrier(8)
-    failures = iter([GaveUp])
+    begin, check_room = shared.engine.begin, shared.engine.check_room
+    came, failures = threading.Barrier(8), iter([GaveUp])
+
+    def come(tokens):
+        check_room(tokens)
+        came.wait(60)
 
     def fail_once(slots, hidden, rows, prompts):
-        time.sleep(0.1)  # meanwhile the others come
+        time.sleep(0.5)  # meanwhile all others wait
         for failure in failures if len(prompts) > 1 else ():
             raise failure
         return begin(slots, hidden, rows, prompts)
 
     def ask(one):
-        together.wait(60)
         try:
             return shared.generate([one], GREEDY)
         except GaveUp:
             return None
 
     monkeypatch.setattr(shared.engine, "begin", fail_once)
+    monkeypatch.setattr(shared.engine, "check_room", come)
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(ask, asked))
     assert answers.count(None) == 1
