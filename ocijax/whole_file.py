@@ -9,11 +9,11 @@ from typing import IO, Any
 
 from ocijax.errors import InputError
 
+_ENDING = ".unfinished"
+
 
 @contextmanager
-def whole_file(
-    path: str | Path, mode: str = "w", encoding: str | None = "utf-8", **options: Any
-) -> Iterator[IO]:
+def whole_file(path: str | Path, mode: str = "w", **options: Any) -> Iterator[IO]:
     """A file to fill, in a folder made where absent, that takes its name only when all went well.
 
     Whatever ends the program before leaves what had that name, and several processes may write the
@@ -21,8 +21,7 @@ def whole_file(
 
     Args:
       path: the name.
-      mode: ``w``, or ``wb`` for bytes, which have no ``encoding``.
-      encoding: of text.
+      mode: ``w`` for text in UTF-8, or ``wb``.
       options: others of `open`.
 
     Raises:
@@ -32,7 +31,7 @@ def whole_file(
     unfinished = path.with_name(f".{path.name}.{os.getpid()}{_ENDING}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        encoding = None if "b" in mode else encoding
+        encoding = None if "b" in mode else "utf-8"
         with open(unfinished, mode, encoding=encoding, **options) as file:
             yield file
         os.replace(unfinished, path)
@@ -41,9 +40,6 @@ def whole_file(
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
-
-
-_ENDING = ".unfinished"
 
 
 def left_unfinished(path: Path, of: str) -> bool:

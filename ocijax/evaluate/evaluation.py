@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, astuple
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +14,7 @@ from typing import Any, Literal
 from ocijax.conversation import conversation_to_row
 from ocijax.errors import InputError
 from ocijax.evaluate.checkpoint import Loading
-from ocijax.evaluate.protocols import (
-    PROTOCOLS,
-    Guidance,
-    check_protocol,
-    show_feedback_of_another,
-)
+from ocijax.evaluate.protocols import PROTOCOLS, ask_again, check_protocol
 from ocijax.evaluate.record import RecordedGenerator
 from ocijax.evaluate.store import ResultStore, Row, read_log, write_json
 from ocijax.evaluate.summary import SummaryRow, summarize, to_json
@@ -29,7 +24,7 @@ from ocijax.judge.samples import Sample
 from ocijax.judge.task import Task
 from ocijax.prompts.prompts import Prompts, turns
 from ocijax.refine.attempt import Attempt, try_answer
-from ocijax.refine.loop import SHOW_FEEDBACK, AskAgain, Trajectory, begin, refine
+from ocijax.refine.loop import Trajectory, begin, refine
 from ocijax.sample.settings import Completion, Generator, SamplingSettings
 from ocijax.sandbox.sandbox import Sandbox
 
@@ -146,7 +141,12 @@ def evaluate(
                     rounds,
                     evaluator,
                     observe,
-                    ask_again=_ask_again(protocol, adviser, prompts, settings, store),
+                    ask_again=ask_again(
+                        protocol,
+                        prompts,
+                        RecordedGenerator(adviser, store.answers) if how.advised else None,
+                        settings.seed,
+                    ),
                     attempt=partial(
                         try_answer,
                         tests=oracle_tests if how.oracle else "public",
@@ -280,22 +280,6 @@ async def _solve(
     )
 
 
-def _ask_again(
-    protocol: str,
-    adviser: Generator | None,
-    prompts: Prompts,
-    settings: SamplingSettings,
-    store: ResultStore,
-) -> AskAgain:
-    if PROTOCOLS[protocol].advised:
-        recorded = RecordedGenerator(adviser, store.answers)
-        return AskAgain(Guidance(protocol, recorded, prompts, settings.seed))
-    again = PROTOCOLS[protocol].again or SHOW_FEEDBACK
-    if again.ask is show_feedback_of_another:
-        return replace(again, ask=partial(again.ask, wording=prompts.wording))
-    return again
-
-
 def _check_solutions(benchmark: Benchmark) -> None:
     for task in benchmark.tasks:
         if not task.metadata.get("solution"):
@@ -345,6 +329,7 @@ async def _judge_programs(
         async with judging:
             verdict = await check(sandbox, tasks[task_id], program, evaluator)
         row = {**_verdict(task_id, number, verdict, program), "rounds": 1, "generated_tokens": 0}
+        # The disk is waited for beside the loop, which has the next programs to send.
         await asyncio.to_thread(store.results.append, row)
         observe(len(store.rows), len(programs))
 

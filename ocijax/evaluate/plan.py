@@ -46,7 +46,7 @@ from ocijax.configuration import from_mapping
 from ocijax.errors import InputError
 from ocijax.evaluate.checkpoint import Loading
 from ocijax.evaluate.protocols import PROTOCOLS, check_protocol
-from ocijax.evaluate.store import what_makes
+from ocijax.evaluate.store import identity
 from ocijax.judge.checker import Evaluator
 from ocijax.refine.sanitize import SANITIZERS
 from ocijax.sample.settings import SamplingSettings
@@ -143,7 +143,7 @@ def run_folder(workdir: str | Path, record: Mapping[str, Any]) -> Path:
       workdir: of the sweep.
       record: as `ocijax.evaluate.evaluation.evaluate` gives it.
     """
-    content = json.dumps(what_makes(record), sort_keys=True)
+    content = json.dumps(identity(record), sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
     return Path(workdir) / f"{record['benchmark']}-{record['protocol']}-{digest[:16]}"
 

@@ -30,6 +30,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ocijax.errors import InputError
 from ocijax.prompts.prompts import Prompts, Wording
@@ -107,16 +108,14 @@ def first_sentences(text: str, count: int = MOST_SENTENCES) -> str:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How unfinished tasks go on.
+    """What a protocol needs.
 
     Attributes:
-      again: how they are asked again; ``None``: not at all, or as an adviser says.
       oracle: whether the tests that score end a task and are told of, instead of public ones.
       advised: whether an adviser words the feedback.
       budgeted: whether tokens end a task, and not rounds.
     """
 
-    again: AskAgain | None = None
     oracle: bool = False
     advised: bool = False
     budgeted: bool = False
@@ -124,14 +123,36 @@ class Protocol:
 
 PROTOCOLS = {
     "single": Protocol(),
-    "execution": Protocol(SHOW_FEEDBACK),
-    "scrambled": Protocol(AskAgain(show_feedback_of_another, together=True)),
-    "resample": Protocol(AskAgain(ask_afresh)),
-    "resample_tokens": Protocol(AskAgain(ask_afresh), budgeted=True),
-    "execution_oracle": Protocol(SHOW_FEEDBACK, oracle=True),
+    "execution": Protocol(),
+    "scrambled": Protocol(),
+    "resample": Protocol(),
+    "resample_tokens": Protocol(budgeted=True),
+    "execution_oracle": Protocol(oracle=True),
     "human": Protocol(oracle=True, advised=True),
     "human_oracle": Protocol(oracle=True, advised=True),
 }
+
+
+def ask_again(
+    protocol: str, prompts: Prompts, adviser: Generator | None = None, seed: int = 0
+) -> AskAgain:
+    """How unfinished tasks go on.
+
+    Args:
+      protocol: one of `PROTOCOLS`.
+      prompts: what a model is told.
+      adviser: words guidance, where the protocol has it.
+      seed: of its draws.
+    """
+    match protocol:
+        case "scrambled":
+            ask = partial(show_feedback_of_another, wording=prompts.wording)
+            return AskAgain(ask, together=True)
+        case "resample" | "resample_tokens":
+            return AskAgain(ask_afresh)
+        case "human" | "human_oracle":
+            return AskAgain(Guidance(protocol, adviser, prompts, seed))
+    return SHOW_FEEDBACK
 
 
 def check_protocol(protocol: str, rounds: int, temperature: float) -> None:

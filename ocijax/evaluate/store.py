@@ -129,7 +129,7 @@ class ResultStore:
         path = self.workdir / "settings.json"
         if path.exists():
             stored = _read_settings(path)
-            for name, there, here in differences(what_makes(stored), what_makes(settings), "run"):
+            for name, there, here in differences(identity(stored), identity(settings), "run"):
                 raise InputError(
                     f"--workdir={self.workdir}: belongs to a run with "
                     f"{name.removeprefix('run.')}={there!r}, not {here!r}; choose another"
@@ -148,7 +148,7 @@ class ResultStore:
         write_json(path, settings)
 
 
-def what_makes(settings: Mapping[str, Any]) -> Row:
+def identity(settings: Mapping[str, Any]) -> Row:
     """What tells a run from others: what its model is called does not, where its content does."""
     return {
         name: value

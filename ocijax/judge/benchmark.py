@@ -32,11 +32,6 @@ class Benchmark:
     tasks: Sequence[Task] = field(repr=False)  # asyncio prints results of tasks: all their tests
     part: str = ""
 
-    @property
-    def without_public_tests(self) -> int:
-        """Number of tasks that have no test to show: their feedback ends at loading the program."""
-        return sum(not task.public_tests for task in self.tasks)
-
     def share(self, host: int, hosts: int) -> "Benchmark":
         """What is left of it for one of several hosts, which are numbered from 0."""
         if hosts == 1:

@@ -94,6 +94,8 @@ async def try_answer(
 
 
 class _Tried(NamedTuple):
+    """What became of a program; fields as of `Attempt`."""
+
     status: str
     passed: bool
     feedback: str = ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ocijax.errors import InputError
-from ocijax.evaluate.store import Row, read_log, what_makes
+from ocijax.evaluate.store import Row, identity, read_log
 
 _NUMBERED = re.compile(r"([^0-9]*)([0-9]*)")
 _OPTIONAL = type(None)
@@ -217,7 +217,7 @@ def _joined(runs: Sequence[tuple[Path, Run]]) -> list[Run]:
 
 def _alike(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What all parts of a run have in common."""
-    made_by = what_makes(settings)
+    made_by = identity(settings)
     return {name: value for name, value in made_by.items() if name not in _OF_A_PART}
 
 

@@ -1,24 +1,16 @@
 """A checkpoint that programs can measure."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import pytest
 
-from ocijax.model.config import ModelConfig
 from ocijax.model.parameters import init_parameters
 from ocijax.train.checkpoint import ModelDescription, save_model
+from tests.sample.conftest import CONFIG as SHORT
 
-CONFIG = ModelConfig(
-    vocab_size=352,
-    hidden_size=16,
-    intermediate_size=32,
-    num_hidden_layers=1,
-    num_attention_heads=2,
-    num_key_value_heads=2,
-    head_dim=8,
-    max_position_embeddings=512,
-)
+CONFIG = replace(SHORT, max_position_embeddings=512)
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,11 @@ from ocijax.errors import InputError
 from ocijax.evaluate.protocols import (
     PROTOCOLS,
     ask_afresh,
+    ask_again,
     check_protocol,
     show_feedback_of_another,
 )
+from ocijax.prompts.prompts import load_prompts
 from ocijax.refine.attempt import Attempt
 from ocijax.refine.loop import Trajectory, begin
 from tests.refine.conftest import answer, make_task
@@ -62,6 +64,11 @@ def test_scrambled_is_drawn_by_its_seed():
 
 def test_scrambled_tells_the_only_unfinished_task_nothing():
     assert shown_to([failed(1)]) == [UNINFORMED]
+
+
+def test_scrambled_tells_nothing_in_the_words_of_the_prompts():
+    ask = ask_again("scrambled", load_prompts("paper")).ask
+    assert ask([failed(1)], random.Random(0)) == ["Execution result:\nThe program failed."]
 
 
 def test_resample_asks_as_if_nothing_had_been():

@@ -298,4 +298,4 @@ def test_every_canonical_solution_passes_again_and_again_on_busy_cores(
     for _ in range(20):
         passed, benchmark = judged(name, patient, None, file)
         assert passed == [tasks] * 2
-        assert benchmark.without_public_tests == without
+        assert [bool(task.public_tests) for task in benchmark.tasks].count(False) == without
