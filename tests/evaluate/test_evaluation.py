@@ -215,7 +215,7 @@ def test_a_workdir_of_another_run_is_refused_naming_the_difference(
 
 
 # One for each way to go on: alone, with the others, asked of an adviser, until tokens are spent.
-_OFTEN_KILLED = ("execution", "scrambled", "human", "resample_tokens")
+_OFTEN_KILLED = ("scrambled", "human")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,15 @@ from ocijax.judge.task import StdinTest, Suite, Task, TestCase
 from ocijax.prompts.prompts import load_prompts, turns
 from ocijax.refine.attempt import Attempt, try_answer
 from ocijax.sample.settings import Completion
+from ocijax.sandbox.result import Limits
+from ocijax.sandbox.sandbox import Sandbox
 from tests.refine.conftest import answer, make_task
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Sandbox:
+    """Soon tired of a program that cannot be loaded."""
+    return Sandbox(Limits(wall_seconds=2.0))
 
 
 @pytest.fixture

@@ -36,8 +36,18 @@ def begun(recipe, change, source):
     return change(recipe, initial_checkpoint=str(source), steps=STEPS, learning_rate=1e-3)
 
 
-@pytest.mark.parametrize("adapter", [LoraConfig(), LoraConfig(rank=4)], ids=["whole", "lora"])
-@pytest.mark.parametrize("source", FAMILIES, indirect=True)
+@pytest.mark.parametrize(
+    ("source", "adapter"),
+    [
+        *[pytest.param(family, LoraConfig(), id=f"{family}-whole") for family in FAMILIES],
+        pytest.param("llama", LoraConfig(rank=4), id="llama-lora"),
+        *[
+            pytest.param(family, LoraConfig(rank=4), marks=pytest.mark.soak, id=f"{family}-lora")
+            for family in FAMILIES[1:]
+        ],
+    ],
+    indirect=["source"],
+)
 def test_what_was_trained_comes_back_from_a_folder_bit_for_bit(begun, source, adapter, tmp_path):
     train(replace(begun, lora=adapter), tmp_path / "run")
     before = load_model(source, template="llama-2").parameters
