@@ -505,11 +505,14 @@ def test_an_answer_that_ends_while_its_follower_is_slow_is_told_to_its_end(param
         assert all(threads.map(ask, settings))
 
 
-def test_a_step_that_fails_fails_one_call_and_no_other(monkeypatch, parameters, tokenizer):
+def test_a_step_that_fails_fails_one_call_and_no_other(
+    monkeypatch, parameters, tokenizer, sampler
+):
     shared = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
-    # So many of so few tokens are read at once.
-    asked = [conversation(words) for words in range(1, 9)]
-    expected = [shared.generate([one], GREEDY) for one in asked]
+    # Of so few tokens, which begin differently, four are read at once: however many of the eight
+    # the first step finds, it or the next one reads several.
+    asked = [Conversation(text, (Message("user", 3 * text),)) for text in "abcdefgh"]
+    expected = [sampler.generate([one], GREEDY) for one in asked]
     begin, check_room = shared.engine.begin, shared.engine.check_room
     came, failures = threading.Barrier(8), iter([GaveUp])
 
