@@ -70,6 +70,7 @@ def call(channel: int, program: str, function: str, inputs: list[bytes], value_b
             answer = (VALUE if type(value) in PLAIN_TYPES else LIKE, encode(value, limit))
         except BaseException as error:
             answer = (_kind(error), describe(error))
+        value = None  # whose memory the next call may need
         sent += send(channel, *answer)
 
 

@@ -241,6 +241,10 @@ def _write_items(tag, length, items, out, depth, canonical, full) -> None:
             out += b"i%x;" * len(whole) % whole
         elif kinds == {float} and not canonical:
             out += b"".join(map(_TAGGED_FLOAT, itertools.repeat(b"f"), chunk))
+        elif kinds == {int, float} and not canonical:
+            out += b"".join(
+                [b"i%x;" % item if type(item) is int else _TAGGED_FLOAT(b"f", item) for item in chunk]
+            )
         else:
             for item in chunk:
                 _write(item, out, depth + 1, canonical, full)
@@ -423,7 +427,7 @@ def _read(data: bytes, at: int, depth: int) -> tuple[Any, int]:
             item, at = _read(data, at, depth + 1)
         items.append(item)
     if tag == b"l":
-        return items, at
+        return items[:], at  # held without the room that was left for more
     if tag == b"t":
         return tuple(items), at
     keys = items[::2] if tag == b"d" else items

@@ -41,6 +41,9 @@ class Time(NamedTuple):
     cpu: float = math.inf
 
 
+_NO_TIME = Time(0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Ending:
     """How a process ended.
@@ -194,7 +197,7 @@ class Run:
         self._report = bytearray()
         self._lost = False
         self._began: float | None = None
-        self._last = self._allowed = Time(0.0, 0.0)
+        self._last = self._allowed = _NO_TIME
         self._clock = 0
         self._process = 0
         self._forgiven = 0.0
@@ -362,6 +365,9 @@ class Run:
         if self._cause is not None or self._began is None:  # too late, or no answer of a program
             return
         self._frames += data
+        now = self._now()
+        passed = Time(now.wall - self._last.wall, now.cpu - self._last.cpu)
+        allowed: Time | None = None
         while len(self._frames) >= 8:
             length = int.from_bytes(self._frames[:8], "big")
             limit = self._frame_bytes if self._received < ANSWER_BYTES else LATE_BYTES
@@ -369,18 +375,18 @@ class Run:
                 self._kill("garbled")
                 return
             if len(self._frames) < 8 + length:
-                return
+                break
             self._received += length
             answer = bytes(self._frames[8 : 8 + length])
             del self._frames[: 8 + length]
-            now = self._now()
-            passed = Time(now.wall - self._last.wall, now.cpu - self._last.cpu)
             allowed = self._receive(answer, passed)
             if allowed is None:
                 self._resting = self._stays
                 if not self._stays:
                     self._kill("done")
                 return
+            passed = _NO_TIME  # of what came with it nobody can say more
+        if allowed is not None:
             self._allowed = allowed
             self._last = Time(time.monotonic(), now.cpu)
             self._deadline = self._next_deadline(self._last)
