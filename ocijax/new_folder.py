@@ -3,11 +3,15 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ocijax.errors import InputError
+
+_REMOVALS = 50
+_PAUSE_SECONDS = 0.1
 
 
 @contextmanager
@@ -47,8 +51,17 @@ def new_folder(
         else:
             os.rename(unfinished, output)
     except BaseException as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _remove(unfinished)
         if isinstance(error, InputError):
             # The name that it had until now says nothing to anybody.
             raise InputError(str(error).replace(str(unfinished), str(output))) from error
         raise
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder in which threads may still be writing, where one of them has failed."""
+    for _ in range(_REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(_PAUSE_SECONDS)

@@ -1,3 +1,6 @@
+import contextlib
+import threading
+
 import numpy as np
 import pytest
 
@@ -67,6 +70,23 @@ def test_a_failure_leaves_nothing(tmp_path):
 
     with pytest.raises(RuntimeError), new_folder(tmp_path / "packed") as folder:
         write_rows(folder, "train", broken())
+    assert not list(tmp_path.iterdir())
+
+
+def test_nor_does_one_beside_which_threads_still_write(tmp_path):
+    many = threading.Event()
+
+    def write(folder):
+        with contextlib.suppress(FileNotFoundError):
+            for number in range(10_000):
+                (folder / str(number)).touch()
+                if number == 1000:  # which take longer to remove than one to make
+                    many.set()
+
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "packed") as folder:
+        threading.Thread(target=write, args=[folder]).start()
+        many.wait()
+        raise RuntimeError
     assert not list(tmp_path.iterdir())
 
 
