@@ -29,7 +29,7 @@ bench: install
 	$(RUN) benchmarks.run
 
 soak: install
-	$(RUN) pytest -m soak
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(RUN) pytest -m soak
 
 clean:
 	rm -rf $(VENV) runs build

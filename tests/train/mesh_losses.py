@@ -53,7 +53,7 @@ MESHES = {
     "data and context": (MeshConfig(2, 1, 4, 1), 1),
     "fsdp, context and tensor, two micro-batches": (MeshConfig(1, 2, 2, 2), 2),
 }
-FEWER = ("one device", "data, fsdp and tensor", "fsdp, context and tensor, two micro-batches")
+FEWER = ("one device", "fsdp, context and tensor, two micro-batches")
 
 
 def run(
