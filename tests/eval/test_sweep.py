@@ -175,7 +175,7 @@ def test_a_host_that_has_no_task_is_done_at_once(tmp_path, tasks_file):
     assert all(run.finished and len(run.rows) == 1 for run in reported)
 
 
-@pytest.mark.parametrize("kills", [pytest.param(3), pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [pytest.param(2), pytest.param(20, marks=pytest.mark.soak)])
 def test_killed_at_random_it_ends_as_if_undisturbed(tmp_path, tasks_file, kills):
     asked: Counter[str] = Counter()
 

@@ -126,7 +126,10 @@ def test_it_sends_four_fifths_at_most_of_a_step_that_reduces_gradients_whole(pro
     assert sum(wire_bytes_by_kind(collectives).values()) <= 0.8 * theirs
 
 
-@pytest.mark.parametrize("model", ["codellama-7b-python", "codellama-70b-python"])
+@pytest.mark.parametrize(
+    "model",
+    ["codellama-7b-python", pytest.param("codellama-70b-python", marks=pytest.mark.soak)],
+)
 def test_of_several_rows_no_transposed_copies_are_held(model, chips):
     """Gradients of weights take rows and positions as they are, not as one flat dimension."""
     mesh = make_mesh(MeshConfig(1, -1), chips(PODS[model]))
