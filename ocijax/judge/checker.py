@@ -255,13 +255,17 @@ async def _first_failed_run(
 async def _first_failed_call(
     sandbox: Sandbox, task: Task, program: str, trials: Sequence[_Trial], cpu_seconds: float
 ) -> _Found:
-    """All trials share a process; they stop at a failure, so only the last outcome can be one."""
-    left = cpu_seconds
+    """All trials share a process; they stop at a failure."""
+    left, failure = cpu_seconds, None
 
     def failed(index: int, outcome: Outcome) -> bool:
-        nonlocal left
+        nonlocal left, failure
         left -= outcome.cpu_seconds
-        return left < 0 or not trials[index].passed(outcome)
+        if left < 0:
+            failure = index, Outcome("timeout", None, "all tests together took too long")
+        elif not trials[index].passed(outcome):
+            failure = index, outcome
+        return failure is not None
 
     result = await sandbox.call(
         assembled(task.language, task.preamble, program),
@@ -271,15 +275,16 @@ async def _first_failed_call(
         cpu_seconds=[trial.seconds for trial in trials],
         value_bytes=VALUE_BYTES,
         stop=failed,
+        keep=False,
     )
-    outcomes, failure = result.outcomes, None
-    if left < 0:
-        failure = len(outcomes) - 1, Outcome("timeout", None, "all tests together took too long")
-    elif outcomes and not trials[len(outcomes) - 1].passed(outcomes[-1]):
+    outcomes = result.outcomes
+    if result.load.status != "ok":
+        failure = None
+    elif failure is None and outcomes and outcomes[-1].status != "ok":
         failure = len(outcomes) - 1, outcomes[-1]
-    elif len(outcomes) < len(trials):
+    elif failure is None and len(outcomes) < len(trials):
         failure = len(outcomes), Outcome("killed", None, "the program ended before this test")
-    return result.load, failure if result.load.status == "ok" else None, result.stdout
+    return result.load, failure, result.stdout
 
 
 def _status(outcome: Outcome) -> Literal["fail", "timeout", "crash"]:

@@ -242,14 +242,16 @@ def _write_items(tag, length, items, out, depth, canonical, full) -> None:
         elif kinds == {float} and not canonical:
             out += b"".join(map(_TAGGED_FLOAT, itertools.repeat(b"f"), chunk))
         elif kinds == {int, float} and not canonical:
-            out += b"".join(
-                [b"i%x;" % item if type(item) is int else _TAGGED_FLOAT(b"f", item) for item in chunk]
-            )
+            out += b"".join(map(_number, chunk))
         else:
             for item in chunk:
                 _write(item, out, depth + 1, canonical, full)
                 full(out)
         full(out)
+
+
+def _number(value: int | float) -> bytes:
+    return b"i%x;" % value if type(value) is int else _TAGGED_FLOAT(b"f", value)
 
 
 def _integers(chunk: tuple, kinds: set[type], canonical: bool) -> tuple[int, ...] | None:

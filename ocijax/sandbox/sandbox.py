@@ -171,6 +171,7 @@ class Sandbox:
         cpu_seconds: float | Sequence[float] = math.inf,
         value_bytes: int = FRAME_BYTES,
         stop: Callable[[int, Outcome], bool] | None = None,
+        keep: bool = True,
     ) -> CallResult:
         """Loads ``program`` and calls ``function`` on each of ``inputs``, in one process.
 
@@ -187,6 +188,8 @@ class Sandbox:
             where there is such a limit, waiting for a CPU does not count by the clock either.
           value_bytes: longest encoding of a value; of a larger one comes its `Digest`.
           stop: called with the index and outcome of each input, as they come; true ends the calls.
+          keep: whether of an input that succeeded and that ``stop`` let pass, the result holds more
+            than its status; values together may be large.
 
         Raises:
           SandboxError: the host cannot isolate it.
@@ -203,7 +206,7 @@ class Sandbox:
             inputs=pickled(inputs),
             value_bytes=value_bytes,
         )
-        answers = _Answers(list(map(Time, wall, cpu)), stop)
+        answers = _Answers(list(map(Time, wall, cpu)), stop, keep)
         ending = await self._execute(
             self._pool(),
             job,
@@ -380,12 +383,16 @@ class _Script:
         return "memory" if status == "error" and self._claim == "memory" else status
 
 
+_SEEN = Outcome("ok")
+
+
 class _Answers:
     """Collects the frames of a call as outcomes: of loading first, then of each input."""
 
-    def __init__(self, allowed: Sequence[Time], stop):
+    def __init__(self, allowed: Sequence[Time], stop, keep: bool):
         self._allowed = allowed
         self._stop = stop
+        self._keep = keep or stop is None
         self._load: Outcome | None = None
         self._outcomes: list[Outcome] = []
 
@@ -398,8 +405,10 @@ class _Answers:
             if answer.status != "ok":
                 return None
         else:
-            self._outcomes.append(answer)
-            if self._stop is not None and self._stop(len(self._outcomes) - 1, answer):
+            stopped = self._stop is not None and self._stop(len(self._outcomes), answer)
+            seen = not (self._keep or stopped) and answer.status == "ok"
+            self._outcomes.append(_SEEN if seen else answer)
+            if stopped:
                 return None
         return _TO_LEAVE if self._complete() else self._allowed[len(self._outcomes)]
 

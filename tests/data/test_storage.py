@@ -83,10 +83,14 @@ def test_nor_does_one_beside_which_threads_still_write(tmp_path):
                 if number == 1000:  # which take longer to remove than one to make
                     many.set()
 
-    with pytest.raises(RuntimeError), new_folder(tmp_path / "packed") as folder:
+    def broken(folder):
         threading.Thread(target=write, args=[folder]).start()
+        yield from rows(1)
         many.wait()
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "packed") as folder:
+        write_rows(folder, "train", broken(folder))
     assert not list(tmp_path.iterdir())
 
 

@@ -505,9 +505,7 @@ def test_an_answer_that_ends_while_its_follower_is_slow_is_told_to_its_end(param
         assert all(threads.map(ask, settings))
 
 
-def test_a_step_that_fails_fails_one_call_and_no_other(
-    monkeypatch, parameters, tokenizer, sampler
-):
+def test_a_step_that_fails_fails_one_call_and_no_other(monkeypatch, parameters, tokenizer, sampler):
     shared = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
     # Of so few tokens, which begin differently, four are read at once: however many of the eight
     # the first step finds, it or the next one reads several.

@@ -187,6 +187,18 @@ def test_calls_stop_when_told(runner):
     assert len(result.outcomes) == 4
 
 
+def test_what_was_seen_already_need_not_be_kept(runner):
+    result = runner.call(
+        "def f(x): return 1 // x",
+        [(1,), (0,), (1,)],
+        stop=lambda index, outcome: index == 2,
+        keep=False,
+    )
+    assert [outcome.status for outcome in result.outcomes] == ["ok", "error", "ok"]
+    assert [outcome.value for outcome in result.outcomes] == [None, None, 1]
+    assert "ZeroDivisionError" in result.outcomes[1].error
+
+
 def test_what_is_printed_stays_apart_from_the_answers(runner):
     result = runner.call("def f(x):\n    print('seen', x)\n    return x", [(1,), (2,)])
     assert result.stdout == "seen 1\nseen 2\n"
