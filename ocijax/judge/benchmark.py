@@ -88,12 +88,14 @@ async def load_benchmark(
 @contextlib.contextmanager
 def _nothing_is_garbage() -> Iterator[None]:
     """Spares the collector millions of inputs and outputs, while they are made and ever after."""
+    collected = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
         gc.freeze()
+        if collected:
+            gc.enable()
 
 
 def _check_languages(tasks: Sequence[Task], path: Path) -> None:
