@@ -28,7 +28,7 @@ ADAPTED = {"llama": 7, "starcoder2": 6}
 """Matrices of a layer."""
 
 
-@pytest.fixture(params=ADAPTED)
+@pytest.fixture(params=["llama", pytest.param("starcoder2", marks=pytest.mark.soak)])
 def source(request, make_folder):  # noqa: F811
     return make_folder(request.param)
 
