@@ -3,6 +3,7 @@
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 
 from absl import app, logging
@@ -24,6 +25,9 @@ def run(main: Callable[[], int | None]) -> None:
         # warn of checkpoints whose arrays have files of their own, as those that we write have, and
         # log every thread's traceback of a failure that we report in one line.
         logging.set_verbosity(logging.FATAL)
+        # Where one of its writes fails, Python tells of those that it had not begun.
+        unbegun = r"coroutine '.*\.write_fragment' was never awaited"
+        warnings.filterwarnings("ignore", unbegun, RuntimeWarning)
         if "jax" in sys.modules:  # others start without it, in a fraction of the time
             from ocijax.compiler import stay_off_absent_devices
 
