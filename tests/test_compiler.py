@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ocijax.compiler import FLAGS, CompilerFlag, platform, set_flags
+from ocijax.compiler import FLAGS, CompilerFlag, set_flags
 
 FINE = CompilerFlag("--xla_gpu_enable_latency_hiding_scheduler=true", "is known")
 UNKNOWN = CompilerFlag("--xla_gpu_no_release_knows_this=true", "would abort the process")
@@ -38,13 +38,11 @@ def test_the_users_own_flags_win(monkeypatch):
     assert os.environ["XLA_FLAGS"] == own
 
 
-@pytest.mark.skipif(
-    platform() != "cpu" or "JAX_PLATFORMS" in os.environ, reason="there may be an accelerator"
-)
-def test_a_program_looks_for_no_tpu_where_there_is_none():
+def test_a_program_tells_of_no_tpu_that_it_has_not_found():
     code = "import jax; from ocijax.program import run; run(lambda: print(jax.devices()))"
     environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
     child = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert (child.stdout, child.stderr) == ("[CpuDevice(id=0)]\n", "")
+    assert "Device" in child.stdout
+    assert child.stderr == ""

@@ -8,7 +8,7 @@ from ocijax.judge import fields as rows
 from ocijax.judge.values import to_json
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)  # a benchmark has a hundred thousand
 class TestCase:
     """One call of the entry point and what it must give.
 

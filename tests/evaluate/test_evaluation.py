@@ -214,7 +214,7 @@ def test_a_workdir_of_another_run_is_refused_naming_the_difference(
     )
 
 
-# One for each way to go on: alone, with the others, asked of an adviser, until tokens are spent.
+# Those that wait for others, or for an adviser; the soak kills them all.
 _OFTEN_KILLED = ("scrambled", "human")
 
 
