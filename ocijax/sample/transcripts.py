@@ -56,15 +56,13 @@ class Transcripts:
         Raises:
           InputError: as `ocijax.template.tokenize`.
         """
-        encoded = tokenize(conversation, self._template, self._tokenizer, self._encode)
-        tokens, written = encoded.tokens, encoded.completion
-        for index, message in reversed([*enumerate(conversation.messages)]):
-            known = self._recall(conversation.messages[: index + 1])
-            if message.role == "assistant" and known:
-                places = np.flatnonzero(written & (encoded.messages == index))
-                begin, end = places[0], places[-1] + 1
-                tokens = np.concatenate([tokens[:begin], known, tokens[end:]])
-        return tokens.astype(np.int32)
+        messages = conversation.messages
+        answers = {
+            index: known
+            for index, message in enumerate(messages)
+            if message.role == "assistant" and (known := self._recall(messages[: index + 1]))
+        }
+        return tokenize(conversation, self._template, self._tokenizer, self._encode, answers).tokens
 
     def _recall(self, said: tuple[Message, ...]) -> tuple[int, ...] | None:
         with self._lock:

@@ -8,7 +8,7 @@ saw.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -232,6 +232,7 @@ def tokenize(
     template: Template,
     tokenizer: Tokenizer,
     encode: Callable[[str], Sequence[int]] | None = None,
+    answers: Mapping[int, Sequence[int]] | None = None,
 ) -> TokenizedConversation:
     """Renders and encodes a conversation, for training and for sampling alike.
 
@@ -240,24 +241,29 @@ def tokenize(
       template: of the model.
       tokenizer: of the model.
       encode: the tokenizer's own method by default; one that remembers, for instance.
+      answers: of some messages what the model wrote, up to and with its end-of-turn token, which
+        stands for what it is encoded as.
 
     Raises:
       InputError: the tokenizer lacks a special token of the template, or the template cannot
         express the conversation.
     """
-    encode = encode or tokenizer.encode
+    encode, answers = encode or tokenizer.encode, answers or {}
     special_ids = template.special_ids(tokenizer)
     tokens: list[int] = []
     messages: list[int] = []
     completion: list[bool] = []
     prefix = ""
     for piece in template.render(conversation):
+        known = answers.get(piece.message) if piece.completion else None
         if piece.special:
             ids = [special_ids[piece.text]]
+            if known is not None:
+                ids = known if piece.text == template.end_of_turn else []
             begins = tokenizer.text_prefix if piece.text == template.begin_of_sequence else ""
             prefix = begins if template.text_prefix is None else template.text_prefix
         else:
-            ids = encode(prefix + piece.text)
+            ids = encode(prefix + piece.text) if known is None else []
             prefix = ""
         tokens += ids
         messages += [piece.message] * len(ids)
