@@ -1,6 +1,7 @@
-"""Attention over packed rows by cuDNN's fused kernel, which Hopper and newer GPUs run.
+"""Attention by cuDNN's fused kernels: over packed rows, over whole ones, and to their first places.
 
-JAX has no public function for packed rows; the one behind `jax.nn.dot_product_attention` has.
+JAX has no public function for packed rows, for keys with the heads before the positions, or for the
+sums' logarithms in fp32; the one behind `jax.nn.dot_product_attention` has.
 """
 
 import jax
@@ -67,14 +68,48 @@ def cudnn_attention(
 
 
 def cudnn_causal_attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, window: int | None
-) -> jax.Array:
-    """`cudnn_attention` over rows of one segment each, with padding behind it, if at all."""
-    return jax.nn.dot_product_attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, window: int | None, residual: bool = False
+) -> jax.Array | tuple[jax.Array, jax.Array]:
+    """`cudnn_attention` over rows of one segment each, with padding behind it, if at all.
+
+    With ``residual`` also the logarithm of the sum of the exponentiated scores, fp32
+    ``[batch, heads, length]``.
+    """
+    return dot_product_attention(
         query,
         key,
         value,
-        is_causal=True,
-        local_window_size=None if window is None else (window - 1, 0),
-        implementation="cudnn",
+        scale=query.shape[-1] ** -0.5,
+        mask_type=MaskType.CAUSAL,
+        sliding_window_length=window,
+        return_residual=residual,
+    )
+
+
+def cudnn_attention_to_first(
+    query: jax.Array, keys: jax.Array, values: jax.Array, lengths: jax.Array, residual: bool = False
+) -> jax.Array | tuple[jax.Array, jax.Array]:
+    """Grouped-query attention of all queries of a row to the same first places.
+
+    Args:
+      query: ``[batch, heads, length, head_dim]`` in bfloat16 or float16.
+      keys: ``[batch, key_value_heads, places, head_dim]``.
+      values: as ``keys``.
+      lengths: ``[batch]`` int32, how many places are looked at, at least one.
+      residual: whether the logarithms are wanted too.
+
+    Returns:
+      As ``query``, and with ``residual`` also the logarithm of the sum of the exponentiated scores,
+      fp32 ``[batch, heads, length]``.
+    """
+    return dot_product_attention(
+        query,
+        keys,
+        values,
+        q_seqlen=jnp.full_like(lengths, query.shape[2]),
+        kv_seqlen=lengths,
+        scale=query.shape[-1] ** -0.5,
+        mask_type=MaskType.PADDING,
+        qkv_layout="BNTH",
+        return_residual=residual,
     )

@@ -17,6 +17,7 @@ from ocijax.sample.cache import abstract_cache
 from ocijax.sample.decode_attention import choose_decode_kernel
 from ocijax.sample.decoding import DTYPES, Rows, decode, prefill
 from ocijax.sample.engine import CHUNK_ROWS, LONGEST_CHUNK
+from ocijax.sample.prefill_attention import choose_prefill_kernel
 from ocijax.sample.weights import abstract_weights
 from ocijax.sharding import axis_size, bytes_on_a_device, make_mesh
 from ocijax.train.config import Recipe
@@ -84,11 +85,13 @@ def plan_sampling(
         lowered = prefill.lower(
             parameters,
             cache=cache,
+            hidden=numbers(dtype, count, model.hidden_size),
             tokens=numbers(jnp.int32, count, length),
             slots=numbers(jnp.int32, count),
             starts=numbers(jnp.int32, count),
             ends=numbers(jnp.int32, count),
             window=context,
+            kernel=choose_prefill_kernel(model, dtype, devices[0]),
             **static,
         )
         reading = compile_program(lowered, weights + cached).memory

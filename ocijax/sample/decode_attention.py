@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from ocijax.model.attention import masked_attention, visible
 from ocijax.model.config import ModelConfig
+from ocijax.model.cudnn import cudnn_attention_to_first
 
 DecodeKernel = Literal["cudnn", "masked"]
 
@@ -34,13 +35,18 @@ def choose_decode_kernel(
       slots: how many there are.
       width: tokens of each that are attended to at once.
     """
-    if device.platform != "gpu" or dtype not in ("bfloat16", "float16"):
-        return "masked"
     if width > 1 and slots < _FEW_SLOTS:
         return "masked"
+    return "cudnn" if is_for_cudnn(config, dtype, device) else "masked"
+
+
+def is_for_cudnn(config: ModelConfig, dtype: str, device: jax.Device) -> bool:
+    """Whether cuDNN's kernel takes queries that see all before them, on such a device."""
+    if device.platform != "gpu" or dtype not in ("bfloat16", "float16"):
+        return False
     # A sliding window counts from the last token, which cuDNN cannot be told of one token alone.
     whole = config.sliding_window is None and config.head_dim in (64, 128)
-    return "cudnn" if whole and float(device.compute_capability) >= 8.0 else "masked"
+    return whole and float(device.compute_capability) >= 8.0
 
 
 def attend_to_slots(
@@ -78,7 +84,7 @@ def _cudnn_attention(
     query: jax.Array, keys: jax.Array, values: jax.Array, lengths: jax.Array
 ) -> jax.Array:
     """Of all tokens ``[slots, width, heads, head_dim]`` to the same first places."""
-    return _cudnn_kernel(query.swapaxes(1, 2), keys, values, lengths).swapaxes(1, 2)
+    return cudnn_attention_to_first(query.swapaxes(1, 2), keys, values, lengths).swapaxes(1, 2)
 
 
 def _cudnn_attention_of_several(
@@ -87,7 +93,8 @@ def _cudnn_attention_of_several(
     """Of each token to all before it: those of before by the kernel, and themselves."""
     _, width, heads, head_dim = query.shape
     query, before = query.swapaxes(1, 2), lengths - 1
-    context, logarithms = _cudnn_kernel(query, keys, values, jnp.maximum(before, 1), residual=True)
+    some = jnp.maximum(before, 1)
+    context, logarithms = cudnn_attention_to_first(query, keys, values, some, residual=True)
     # The kernel takes no slot without any token.
     logarithms = jnp.where((before > 0)[:, None, None], logarithms, -jnp.inf)
 
@@ -111,27 +118,3 @@ def _cudnn_attention_of_several(
     context = among + weight[..., None] * context.astype(jnp.float32)
     context = context / (weights.sum(axis=-1) + weight)[..., None]
     return context.astype(query.dtype).swapaxes(1, 2)
-
-
-def _cudnn_kernel(
-    query: jax.Array, keys: jax.Array, values: jax.Array, lengths: jax.Array, residual: bool = False
-) -> jax.Array | tuple[jax.Array, jax.Array]:
-    """Of all queries ``[slots, heads, width, head_dim]`` to the same first places of their slot.
-
-    With ``residual`` also the logarithm of the sum of the exponentiated scores, fp32
-    ``[slots, heads, width]``.
-    """
-    # JAX has no public function for keys in this order; the one behind it has.
-    from jax._src.cudnn.fused_attention_stablehlo import MaskType, dot_product_attention
-
-    return dot_product_attention(
-        query,
-        keys,
-        values,
-        q_seqlen=jnp.full_like(lengths, query.shape[2]),
-        kv_seqlen=lengths,
-        scale=query.shape[-1] ** -0.5,
-        mask_type=MaskType.PADDING,
-        qkv_layout="BNTH",
-        return_residual=residual,
-    )

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ocijax.model.attention import masked_attention, visible
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig, Decoder, project, project_transposed
 from ocijax.model.parameters import Parameters
@@ -22,9 +21,7 @@ from ocijax.sample.cache import Cache, as_held, as_read, pin
 from ocijax.sample.choice import choose_tokens, log_probabilities
 from ocijax.sample.decode_attention import DecodeKernel, attend_to_slots
 from ocijax.sample.lookup import look_up
-
-_QUERY_BLOCK = 512
-"""Queries of a long prompt that attend at once: what bounds the memory of their scores."""
+from ocijax.sample.prefill_attention import PrefillKernel, attend_to_prompt
 
 
 class Rows(NamedTuple):
@@ -92,6 +89,16 @@ def set_rows(rows: Rows, slots: jax.Array, new: Rows, *, mesh: Mesh) -> Rows:
 
 
 @partial(jax.jit, static_argnames="mesh", donate_argnums=0)
+def set_chunks(
+    chunks: tuple[jax.Array, ...], new: tuple[jax.Array, ...], *, mesh: Mesh
+) -> tuple[jax.Array, ...]:
+    """New arguments of `prefill` where others of their shapes are, which are donated."""
+    return tuple(
+        _everywhere(old.at[:].set(array), mesh) for old, array in zip(chunks, new, strict=True)
+    )
+
+
+@partial(jax.jit, static_argnames="mesh", donate_argnums=0)
 def set_history(history: jax.Array, slot: jax.Array, tokens: jax.Array, *, mesh: Mesh) -> jax.Array:
     """The history of `decode` with the tokens ``[places]`` int32 of one slot's conversation."""
     return _everywhere(history.at[slot].set(tokens), mesh)
@@ -99,12 +106,13 @@ def set_history(history: jax.Array, slot: jax.Array, tokens: jax.Array, *, mesh:
 
 @partial(
     jax.jit,
-    static_argnames=("config", "compute", "mesh", "transposed", "window"),
-    donate_argnames="cache",
+    static_argnames=("config", "compute", "mesh", "transposed", "window", "kernel"),
+    donate_argnames=("cache", "hidden"),
 )
 def prefill(
     parameters: Parameters,
     cache: Cache,
+    hidden: jax.Array,
     tokens: jax.Array,
     slots: jax.Array,
     starts: jax.Array,
@@ -114,6 +122,7 @@ def prefill(
     compute: ComputeConfig,
     mesh: Mesh,
     window: int,
+    kernel: PrefillKernel,
     transposed: bool = False,
 ) -> tuple[Cache, jax.Array]:
     """Reads a chunk of some conversations into their slots.
@@ -121,6 +130,7 @@ def prefill(
     Args:
       parameters: of the model, see `ocijax.sample.weights.sampling_weights`.
       cache: in which all before ``starts`` was read; donated.
+      hidden: ``[rows, hidden]``, of any values, where those returned are to be; donated.
       tokens: ``[rows, length]`` int32, with anything behind what there is to read; what is written
         there is overwritten before it is seen. Equal rows may stand for none.
       slots: ``[rows]`` int32.
@@ -131,6 +141,8 @@ def prefill(
       mesh: the mesh that the parameters live on.
       window: places of a slot, from the first, that may be looked at: no fewer than
         ``starts + length``; 0: all begin at the first place, and only ``tokens`` are looked at.
+        Otherwise none begins there.
+      kernel: for attention, see `ocijax.sample.prefill_attention`.
       transposed: whether the weights are, see `ocijax.sample.weights.sampling_weights`.
 
     Returns:
@@ -142,20 +154,21 @@ def prefill(
 
         def attend(index, query, key, value, layers):
             layer, *others = layers
-            new = as_held(key, value, layer)
-            layer = _each(lambda held, new: _write_rows(held, new, slots, starts), layer, new)
+            new, held = as_held(key, value, layer), None
+            layer = _each(lambda old, new: _write_rows(old, new, slots, starts), layer, new)
             if window:
-                new = _each(lambda held: _places(held, slots, window), layer)
+                places = _each(lambda array: _places(array, slots, window), layer)
+                held = as_read(places, compute.dtype)
             key, value = as_read(new, compute.dtype)
-            context = _causal_attention(
-                query, key, value, positions if window else None, config.sliding_window
+            context = attend_to_prompt(
+                kernel, query, key, value, held, starts, config.sliding_window
             )
             # The layer that ran goes to the end: after the last one all are in order again.
             return context, (*others, layer)
 
-        hidden, cache = decoder.run_layers(tokens, positions, attend, cache)
-        last = jnp.take_along_axis(hidden, ends[:, None, None], axis=1)[:, 0]
-        return pin(cache, mesh), _everywhere(last, mesh)
+        states, cache = decoder.run_layers(tokens, positions, attend, cache)
+        last = jnp.take_along_axis(states, ends[:, None, None], axis=1)[:, 0]
+        return pin(cache, mesh), _everywhere(hidden.at[:].set(last), mesh)
 
 
 @partial(
@@ -384,36 +397,6 @@ def _choose(decoder: Decoder, hidden: jax.Array, rows: Rows) -> tuple[jax.Array,
     return tokens.reshape(slots, width), scores.reshape(slots, width)
 
 
-def _causal_attention(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    positions: jax.Array | None,
-    window: int | None,
-) -> jax.Array:
-    """Attention of chunks of prompts to what stands before them, ``key`` from the first place on.
-
-    ``positions`` ``[rows, length]`` are those of the queries; ``None`` for those of the keys.
-    """
-    length = query.shape[1]
-    block = _QUERY_BLOCK if length % _QUERY_BLOCK == 0 else length
-    if positions is None:
-        positions = jnp.broadcast_to(jnp.arange(length), query.shape[:2])
-
-    def attend(start):
-        queries, places = (
-            jax.lax.dynamic_slice_in_dim(array, start, block, axis=1)
-            for array in (query, positions)
-        )
-        mask = visible(places, jnp.arange(key.shape[1]), window)
-        return masked_attention(queries, key, value, mask)
-
-    if block == length:
-        return attend(0)
-    blocks = jax.lax.map(attend, jnp.arange(0, length, block))
-    return blocks.swapaxes(0, 1).reshape(query.shape)
-
-
 def _write(array: jax.Array, new: jax.Array, places: jax.Array) -> jax.Array:
     """A layer's keys or values with those from some place on, ``[slots, any, heads, head_dim]``."""
     if len(array) == 1:  # Of one slot alone XLA would look first whether the place is inside.
@@ -442,10 +425,10 @@ def _write_rows(array: jax.Array, new: jax.Array, slots: jax.Array, starts: jax.
 
 
 def _places(array: jax.Array, slots: jax.Array, window: int) -> jax.Array:
-    """The first places of some slots, ``[rows, window, heads, head_dim]``."""
+    """The first places of some slots, ``[rows, heads, window, head_dim]``."""
     _, heads, _, head_dim = array.shape
     rows = [
         jax.lax.dynamic_slice(array, (slot, 0, 0, 0), (1, heads, window, head_dim))
         for slot in slots
     ]
-    return jnp.concatenate(rows).swapaxes(1, 2)
+    return jnp.concatenate(rows)

@@ -29,9 +29,11 @@ from ocijax.sample.decoding import (
     begin,
     decode,
     prefill,
+    set_chunks,
     set_history,
     set_rows,
 )
+from ocijax.sample.prefill_attention import choose_prefill_kernel
 from ocijax.sample.weights import sampling_weights
 from ocijax.sharding import axis_size, bytes_on_a_device
 
@@ -52,6 +54,9 @@ _LOOP_ON_DEVICE = {
     )
 }
 """Has a GPU decide itself whether to go on; otherwise it waits for the host after each step."""
+
+_HOLE = 4 * 2**20
+"""Bytes; more than what goes to and from the host for some calls."""
 
 AT_REST = Rows(*[0] * len(DTYPES))
 """A row that generates nothing."""
@@ -88,6 +93,7 @@ class Engine:
       steps: forwards of a call of `decode`.
       draft_tokens: most that are looked up for each forward; 0: never any.
       stop_id: the token that ends an answer.
+      room: tokens that slots hold at first; they grow as they are needed.
       int8_weights: hold the layers' weights in eight bits.
       int8_cache: hold keys and values in eight bits.
     """
@@ -104,6 +110,7 @@ class Engine:
         steps: int,
         draft_tokens: int,
         stop_id: int,
+        room: int = 1,
         int8_weights: bool = False,
         int8_cache: bool = False,
     ):
@@ -115,7 +122,8 @@ class Engine:
         self._shape = config, "int8" if int8_cache else compute.dtype, mesh, self.slots
         self._mesh = mesh
         self._dtype = compute.dtype
-        gpu = mesh.devices.flat[0].platform == "gpu"
+        self._everywhere = NamedSharding(mesh, PartitionSpec())
+        self._gpu = gpu = mesh.devices.flat[0].platform == "gpu"
         # For one conversation each weight is multiplied with a single row, but for drafts.
         transposed = self.slots == 1 and gpu
         weights = sampling_weights(
@@ -126,7 +134,10 @@ class Engine:
         # A weight in eight bits would be written out in sixteen for cuBLAS.
         few = self.slots < _MANY_ROWS or int8_weights
         self._prefill = CompiledFunction(
-            prefill, weights, options=_CUBLAS_ALONE if gpu else {}, **static
+            *(prefill, weights),
+            options=_CUBLAS_ALONE if gpu else {},
+            kernel=choose_prefill_kernel(config, compute.dtype, mesh.devices.flat[0]),
+            **static,
         )
         self._decode = CompiledFunction(
             *(decode, weights),
@@ -140,16 +151,20 @@ class Engine:
         self._copy = CompiledFunction(copy_slot, mesh=mesh)
         self._set_rows = CompiledFunction(set_rows, mesh=mesh)
         self._set_history = CompiledFunction(set_history, mesh=mesh)
+        self._set_chunks = CompiledFunction(set_chunks, mesh=mesh)
+        self._hidden: dict[int, jax.Array] = {}
+        self._chunks: dict[tuple[int, ...], tuple[jax.Array, ...]] = {}
         rows = Rows(*(np.zeros(self.slots, dtype) for dtype in DTYPES))
-        self._rows = jax.device_put(rows, NamedSharding(mesh, PartitionSpec()))
+        self._rows = jax.device_put(rows, self._everywhere)
         self._cache = self._history = None
-        self.make_room(1)
+        self.make_room(room)
 
     @property
     def programs(self) -> int:
         """How many were compiled."""
         functions = self._prefill, self._begin, self._decode, self._copy
-        return sum(map(len, (*functions, self._set_rows, self._set_history)))
+        setters = self._set_rows, self._set_history, self._set_chunks
+        return sum(map(len, (*functions, *setters)))
 
     def check_room(self, tokens: int) -> None:
         """Checks that slots of so many tokens fit beside the model.
@@ -158,15 +173,25 @@ class Engine:
           InputError: they do not; it says how many slots would.
         """
         places = self._places_for(tokens)
-        if self._cache is not None and places <= self._places:
-            return
+        if self._cache is None or places > self._places:
+            self._check_memory(places)
+
+    def _check_memory(self, places: int, computing: int = 0) -> None:
+        """Checks that slots of so many places fit beside the model and bytes that are computed in.
+
+        Raises:
+          InputError: they do not.
+        """
         needed = bytes_on_a_device(abstract_cache(*self._shape, places))
-        if needed > self._free:
-            fitting = max(0, self.slots * self._free // needed)
-            taken, free = (f"{size / GIBIBYTE:.2f} GiB" for size in (needed, self._free))
+        if needed + computing > self._free:
+            fitting = max(0, self.slots * (self._free - computing) // needed)
+            taken, beside, free = (
+                f"{size / GIBIBYTE:.2f} GiB" for size in (needed, computing, self._free)
+            )
+            to_compute = f" and {beside} to compute in" if computing else ""
             raise InputError(
-                f"{self.slots} conversations at once, of {places:,} tokens each, take {taken} of "
-                f"a device, where {free} are left beside the model: {fitting} fit"
+                f"{self.slots} conversations at once, of {places:,} tokens each, take {taken}"
+                f"{to_compute} of a device, where {free} are left beside the model: {fitting} fit"
             )
 
     def make_room(self, tokens: int) -> None:
@@ -186,7 +211,19 @@ class Engine:
         else:
             self._cache = grow(self._cache, mesh=self._mesh, places=places)
             history = jnp.pad(self._history, [(0, 0), (0, recorded - self._history.shape[1])])
-        self._history = jax.device_put(history, NamedSharding(self._mesh, PartitionSpec()))
+        self._history = jax.device_put(history, self._everywhere)
+        if self._gpu:
+            self._keep_small_arrays_apart()
+
+    def _keep_small_arrays_apart(self) -> None:
+        """Leaves a hole in a GPU's memory, where small arrays come to lie from then on.
+
+        Beside the memory that programs compute in they would move it now and then, which costs what
+        `_in_place` avoids.
+        """
+        empty = np.zeros(_HOLE, np.int8)
+        hole, self._wall = (jax.device_put(empty, self._everywhere) for _ in range(2))
+        jax.block_until_ready((hole, self._wall))
 
     def copy(self, source: int, target: int, tokens: int) -> None:
         """Has one slot hold the first tokens of another."""
@@ -209,7 +246,7 @@ class Engine:
           prompts: by slot; at most `CHUNK_ROWS`, with chunks of one length and window.
 
         Returns:
-          The hidden states at the last tokens read, for `begin`.
+          The hidden states at the last tokens read, for `begin`; there until the next call.
         """
         rows = [(slot, *prompt) for slot, prompt in prompts.items()]
         # Equal rows are read as one.
@@ -223,8 +260,28 @@ class Engine:
         starts = np.array([chunk.start for _, _, chunk in rows], np.int32)
         left = [len(prompt) - chunk.start for _, prompt, chunk in rows]
         ends = np.minimum(left, length).astype(np.int32) - 1
-        self._cache, hidden = self._prefill(self._cache, tokens, slots, starts, ends, window=window)
+        chunks = self._in_place(tokens, slots, starts, ends)
+        hidden = self._hidden.pop(len(rows), None)
+        if hidden is None:
+            shape = self._hidden_shape(len(rows))
+            hidden = jnp.zeros(shape.shape, shape.dtype, device=shape.sharding)
+        self._cache, hidden = self._prefill(self._cache, hidden, *chunks, window=window)
+        self._hidden[len(rows)] = hidden
         return hidden
+
+    def _in_place(self, *chunks: np.ndarray) -> tuple[jax.Array | np.ndarray, ...]:
+        """What `prefill` is given, on a GPU where it was given the last of such shapes.
+
+        Where any argument has moved, the host writes the program's command buffer anew, which takes
+        it longer than the device needs for a short chunk.
+        """
+        if not self._gpu:
+            return chunks
+        shape = chunks[0].shape
+        if (old := self._chunks.pop(shape, None)) is None:
+            old = jax.device_put(chunks, self._everywhere)
+        self._chunks[shape] = new = self._set_chunks(old, chunks)
+        return new
 
     def begin(
         self,
@@ -293,31 +350,48 @@ class Engine:
         jax.block_until_ready((self._cache, self._rows, self._history))
 
     def compile_ahead(self) -> None:
-        """Compiles all programs there may be need of, several at once; slots hold the context."""
+        """Compiles all programs there may be need of, several at once; slots hold the context.
+
+        Raises:
+          InputError: what the programs compute in does not fit beside the slots.
+        """
         self.make_room(self._context)
         state = jax.tree.map(_abstract, (self._cache, self._rows, self._history))
         cache, rows, history = state
         filled = range(1, self._places + 1)
         buckets = {min(_bucket(tokens), self._places) for tokens in filled}
+        lengths = {min(places, LONGEST_CHUNK) for places in buckets}
+        shapes = [(count, length) for count in {1, CHUNK_ROWS} for length in lengths]
+
+        def chunks(count: int, length: int, sharding: NamedSharding | None = None) -> tuple:
+            each = (count, length), (count,), (count,), (count,)
+            return tuple(_integers(*shape, sharding=sharding) for shape in each)
+
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             compiling = [
                 threads.submit(
                     self._prefill.compile,
                     cache,
-                    _integers(count, length),
-                    *[_integers(count)] * 3,
+                    self._hidden_shape(count),
+                    *chunks(count, length, self._everywhere if self._gpu else None),
                     window=window,
                 )
-                for count in {1, CHUNK_ROWS}
-                for length in {min(places, LONGEST_CHUNK) for places in buckets}
+                for count, length in shapes
                 for window in {0, *map(self._prefill_window, filled)}
                 if not window or window >= length
             ]
             compiling += [
                 threads.submit(
+                    self._set_chunks.compile, chunks(*shape, self._everywhere), chunks(*shape)
+                )
+                for shape in shapes
+                if self._gpu
+            ]
+            compiling += [
+                threads.submit(
                     self._begin.compile,
                     *(rows, history, self._stop_ids),
-                    self._hidden(count),
+                    self._hidden_shape(count),
                     _integers(count),
                     Rows(*(jax.ShapeDtypeStruct((count,), dtype) for dtype in DTYPES)),
                     _integers(count, history.shape[1]),
@@ -346,8 +420,9 @@ class Engine:
                         self._set_history.compile, history, np.int32(0), _integers(self._places)
                     )
                 )
-            for each in compiling:
-                each.result()
+            programs = [each.result() for each in compiling]
+        computing = max(one.memory_analysis().temp_size_in_bytes for one in programs)
+        self._check_memory(self._places, computing)
 
     def _places_for(self, tokens: int) -> int:
         """Of a slot that holds so many tokens."""
@@ -356,10 +431,10 @@ class Engine:
         most = -(-(self._context + beside) // _SHORTEST) * _SHORTEST
         return min(_bucket(tokens + beside), most)
 
-    def _hidden(self, count: int) -> jax.ShapeDtypeStruct:
+    def _hidden_shape(self, count: int) -> jax.ShapeDtypeStruct:
         """What `prefill` returns of so many prompts."""
         shape = count, self._shape[0].hidden_size
-        return jax.ShapeDtypeStruct(shape, self._dtype, sharding=self._rows.tokens.sharding)
+        return jax.ShapeDtypeStruct(shape, self._dtype, sharding=self._everywhere)
 
     @property
     def _places(self) -> int:
@@ -403,5 +478,5 @@ def _abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
 
 
-def _integers(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.int32)
+def _integers(*shape: int, sharding: NamedSharding | None = None) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.int32, sharding=sharding)

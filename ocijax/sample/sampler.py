@@ -195,11 +195,10 @@ class Sampler:
             steps=decode_steps,
             draft_tokens=draft_tokens,
             stop_id=self._end_of_turn,
+            room=self._context if context else 1,
             int8_weights=int8_weights,
             int8_cache=int8_cache,
         )
-        if context:
-            self.engine.make_room(self._context)
         self._slots = Slots(self.engine.slots)
         self._decode_steps = decode_steps
         self._ahead = 2 * decode_steps * (1 + draft_tokens)
@@ -298,6 +297,9 @@ class Sampler:
 
         Slots hold the whole context from then on. Without, programs are compiled when they are
         first needed, while everybody waits.
+
+        Raises:
+          InputError: what the programs compute in does not fit beside the slots.
         """
         with self._turn:
             self._turn.wait_for(lambda: not self._stepping)

@@ -148,7 +148,8 @@ def greedy(variant: str, draft_tokens: int = 0):
     history[:, :PROMPT] = prompts[:, : history.shape[1]]
     no_stop = np.full(1, -1, np.int32)
     chunks = prompts, slots, np.zeros_like(slots), lengths - 1
-    cache, hidden = prefill(weights, cache, *chunks, window=0, **static)
+    hidden = jnp.zeros((count, config.hidden_size))
+    cache, hidden = prefill(weights, cache, hidden, *chunks, window=0, kernel="masked", **static)
     rows, history, first = begin(
         weights, rows, history, no_stop, hidden, slots, rows, history, **static
     )

@@ -7,6 +7,7 @@ import pytest
 
 from ocijax.model.config import ModelConfig
 from ocijax.sample.decode_attention import attend_to_slots, choose_decode_kernel
+from tests.sample.reference_attention import causal_attention
 
 SLOTS, PLACES, HEAD_DIM = 5, 192, 64
 LENGTHS = np.array([1, 2, 64, 100, PLACES - 8], np.int32)
@@ -20,20 +21,6 @@ def inputs(heads: int, key_value_heads: int, width: int = 1) -> list[np.ndarray]
     return [query, random.normal(size=shape), random.normal(size=shape)]
 
 
-def reference(query, keys, values, window: int | None) -> np.ndarray:
-    """Each head of each slot by itself."""
-    result = np.zeros_like(query)
-    groups = query.shape[2] // keys.shape[1]
-    for slot, place, head in np.ndindex(query.shape[:3]):
-        last = LENGTHS[slot] + place
-        seen = slice(0 if window is None else max(0, last - window), last)
-        scores = keys[slot, head // groups, seen] @ query[slot, place, head]
-        weights = np.exp(scores / np.sqrt(HEAD_DIM))
-        weights = weights / weights.sum()
-        result[slot, place, head] = weights @ values[slot, head // groups, seen]
-    return result
-
-
 @pytest.mark.parametrize("heads", [(4, 4), (8, 2)])
 @pytest.mark.parametrize("window", [None, 40])
 @pytest.mark.parametrize("width", [1, 8])
@@ -41,7 +28,7 @@ def test_masked_attention_sees_what_is_filled(heads, window, width):
     arrays = inputs(*heads, width)
     with jax.default_matmul_precision("highest"):
         found = attend_to_slots("masked", *map(jnp.float32, arrays), jnp.asarray(LENGTHS), window)
-    np.testing.assert_allclose(found, reference(*arrays, window), atol=1e-5)
+    np.testing.assert_allclose(found, causal_attention(*arrays, LENGTHS, window), atol=1e-5)
 
 
 @pytest.mark.parametrize("heads", [(4, 4), (8, 2)])
@@ -54,6 +41,5 @@ def test_cudnn_sees_what_is_filled(heads, width):
     arrays = inputs(*heads, width)
     attend = jax.jit(attend_to_slots, static_argnums=(0, 5))
     found = attend("cudnn", *map(jnp.bfloat16, arrays), jnp.asarray(LENGTHS), None)
-    np.testing.assert_allclose(
-        np.asarray(found, np.float64), reference(*arrays, None), atol=0.03, rtol=0.03
-    )
+    expected = causal_attention(*arrays, LENGTHS, None)
+    np.testing.assert_allclose(np.asarray(found, np.float64), expected, atol=0.03, rtol=0.03)

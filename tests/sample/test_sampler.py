@@ -14,7 +14,7 @@ import pytest
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
 from ocijax.model.decoder import ComputeConfig, Decoder
-from ocijax.sample import decoding, engine
+from ocijax.sample import engine, prefill_attention
 from ocijax.sample import sampler as sampler_module
 from ocijax.sample.cache import empty_cache, grow
 from ocijax.sample.decoding import DTYPES, Rows, decode, prefill
@@ -93,7 +93,7 @@ def test_so_it_is_where_rows_end_at_different_times(parameters, tokenizer):
 
 @pytest.mark.parametrize("window", [None, 40])
 def test_a_long_prompt_is_read_in_blocks_of_queries(monkeypatch, parameters, tokenizer, window):
-    monkeypatch.setattr(decoding, "_QUERY_BLOCK", 64)
+    monkeypatch.setattr(prefill_attention, "_QUERY_BLOCK", 64)
     prefill.clear_cache()
     config = dataclasses.replace(CONFIG, sliding_window=window)
     sampler = Sampler(config, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=1)
@@ -223,6 +223,17 @@ def test_more_slots_than_memory_holds_are_refused_with_how_many_fit(
     growing = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
     with pytest.raises(InputError, match=r"of 256 tokens each, .*: 2 fit"):
         growing.generate([conversation(20)], SamplingSettings(max_new_tokens=150))
+
+
+def test_slots_that_leave_no_memory_to_compute_in_are_refused_before_anything_is_answered(
+    monkeypatch, parameters, tokenizer
+):
+    weights = sum(array.nbytes for array in parameters.values())
+    a_slot = 2 * CONFIG.num_hidden_layers * CONFIG.num_key_value_heads * CONFIG.head_dim * 4 * 128
+    monkeypatch.setattr(engine, "memory_limit", lambda device: weights + 8 * a_slot)
+    full = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, context=127)
+    with pytest.raises(InputError, match=r"^8 conversations .* GiB to compute in .*: \d+ fit"):
+        full.compile_ahead()
 
 
 def test_nothing_is_compiled_once_all_is_compiled_ahead(parameters, tokenizer):
