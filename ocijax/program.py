@@ -1,5 +1,6 @@
 """How a command-line program starts: absl flags in, one line out for bad input."""
 
+import os
 import re
 import signal
 import sys
@@ -48,6 +49,10 @@ def _parse(arguments: list[str]) -> list[str]:
     """absl's parser; what `ml_collections.config_flags` raises besides becomes one line too."""
     try:
         return app.parse_flags_with_usage(arguments)
+    except BrokenPipeError:
+        # Whoever reads --help has seen enough: there is nobody to tell, nor at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (AttributeError, KeyError) as error:
         text = str(error)
         named = re.search(r'Did you mean "(.+)" instead of "(.+)"', text)

@@ -1,5 +1,6 @@
 """eval.report as a user starts it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,20 @@ def start(*flags: str) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
     )
+
+
+def test_help_of_which_somebody_reads_no_more_complains_of_nothing():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as unread:
+        ended = subprocess.run(
+            [sys.executable, "-m", "eval.report", "--help"],
+            cwd=Path(__file__).parents[2],
+            stdout=unread,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert ended.stderr == ""
 
 
 @pytest.fixture
