@@ -7,6 +7,27 @@ sums' logarithms in fp32; the one behind `jax.nn.dot_product_attention` has.
 import jax
 import jax.numpy as jnp
 from jax._src.cudnn.fused_attention_stablehlo import MaskType, dot_product_attention
+from jax.sharding import Mesh
+
+from ocijax.model.config import ModelConfig
+from ocijax.sharding import axis_size
+
+
+def is_for_cudnn(config: ModelConfig, dtype: str, mesh: Mesh) -> bool:
+    """Whether `cudnn_attention_to_first` runs on the devices of a mesh, and is all that is needed.
+
+    Args:
+      config: the model's shape.
+      dtype: of queries, keys and values.
+      mesh: over whose ``tensor`` axis the heads are split.
+    """
+    device = mesh.devices.flat[0]
+    if device.platform != "gpu" or dtype not in ("bfloat16", "float16"):
+        return False
+    # A sliding window counts from each query, but the same places are for all.
+    whole = config.sliding_window is None and config.head_dim in (64, 128)
+    split = config.num_key_value_heads % axis_size(mesh, "key_value_heads") == 0
+    return whole and split and float(device.compute_capability) >= 8.0
 
 
 def segment_bounds(segment_ids: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:

@@ -91,7 +91,7 @@ def plan_sampling(
             starts=numbers(jnp.int32, count),
             ends=numbers(jnp.int32, count),
             window=context,
-            kernel=choose_prefill_kernel(model, dtype, devices[0]),
+            kernel=choose_prefill_kernel(model, dtype, mesh),
             **static,
         )
         reading = compile_program(lowered, weights + cached).memory
@@ -106,7 +106,7 @@ def plan_sampling(
             stop_ids=numbers(jnp.int32, 1),
             steps=_STEPS,
             window=context,
-            kernel=choose_decode_kernel(model, dtype, devices[0], rows),
+            kernel=choose_decode_kernel(model, dtype, mesh, rows),
             **static,
         )
         answering = compile_program(lowered, weights + cached)

@@ -70,5 +70,12 @@ class CompiledFunction:
 def _shapes(tree: Any) -> tuple[Any, ...]:
     """What arrays must have in common to be given to one program."""
     leaves, structure = jax.tree.flatten(tree)
-    # Arrays of the host have no sharding: they may go anywhere.
-    return structure, *((one.shape, one.dtype, getattr(one, "sharding", None)) for one in leaves)
+    return structure, *((one.shape, one.dtype, _placement(one)) for one in leaves)
+
+
+def _placement(array: Any) -> Any:
+    """Where an array is; ``None`` for one of the host, which may go anywhere."""
+    sharding = getattr(array, "sharding", None)
+    # On one device all shardings are the same, whatever they are called.
+    alone = sharding is not None and len(sharding.device_set) == 1
+    return frozenset(sharding.device_set) if alone else sharding

@@ -11,10 +11,11 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from ocijax.model.attention import masked_attention, visible
 from ocijax.model.config import ModelConfig
-from ocijax.model.cudnn import cudnn_attention_to_first
+from ocijax.model.cudnn import cudnn_attention_to_first, is_for_cudnn
 
 DecodeKernel = Literal["cudnn", "masked"]
 
@@ -24,29 +25,20 @@ _FEW_SLOTS = 8
 
 
 def choose_decode_kernel(
-    config: ModelConfig, dtype: str, device: jax.Device, slots: int, width: int = 1
+    config: ModelConfig, dtype: str, mesh: Mesh, slots: int, width: int = 1
 ) -> DecodeKernel:
-    """The fastest kernel that a device has.
+    """The fastest kernel that the devices have.
 
     Args:
       config: the model's shape.
       dtype: of keys and values.
-      device: where it runs.
+      mesh: of the devices.
       slots: how many there are.
       width: tokens of each that are attended to at once.
     """
     if width > 1 and slots < _FEW_SLOTS:
         return "masked"
-    return "cudnn" if is_for_cudnn(config, dtype, device) else "masked"
-
-
-def is_for_cudnn(config: ModelConfig, dtype: str, device: jax.Device) -> bool:
-    """Whether cuDNN's kernel takes queries that see all before them, on such a device."""
-    if device.platform != "gpu" or dtype not in ("bfloat16", "float16"):
-        return False
-    # A sliding window counts from the last token, which cuDNN cannot be told of one token alone.
-    whole = config.sliding_window is None and config.head_dim in (64, 128)
-    return whole and float(device.compute_capability) >= 8.0
+    return "cudnn" if is_for_cudnn(config, dtype, mesh) else "masked"
 
 
 def attend_to_slots(

@@ -1,7 +1,7 @@
 """The devices' side of sampling: weights, cache and rows, and the programs that work on them.
 
-Programs are for few shapes, to which lengths are rounded up. But for `Engine.wait`, nothing here
-waits for a device.
+Programs are for few shapes, to which lengths are rounded up. But for `Engine.wait`, and where slots
+grow, nothing here waits for a device.
 """
 
 import os
@@ -123,7 +123,8 @@ class Engine:
         self._mesh = mesh
         self._dtype = compute.dtype
         self._everywhere = NamedSharding(mesh, PartitionSpec())
-        self._gpu = gpu = mesh.devices.flat[0].platform == "gpu"
+        self._keeps_addresses = _has_command_buffers(mesh)
+        gpu = mesh.devices.flat[0].platform == "gpu"
         # For one conversation each weight is multiplied with a single row, but for drafts.
         transposed = self.slots == 1 and gpu
         weights = sampling_weights(
@@ -136,7 +137,7 @@ class Engine:
         self._prefill = CompiledFunction(
             *(prefill, weights),
             options=_CUBLAS_ALONE if gpu else {},
-            kernel=choose_prefill_kernel(config, compute.dtype, mesh.devices.flat[0]),
+            kernel=choose_prefill_kernel(config, compute.dtype, mesh),
             **static,
         )
         self._decode = CompiledFunction(
@@ -183,16 +184,19 @@ class Engine:
           InputError: they do not.
         """
         needed = bytes_on_a_device(abstract_cache(*self._shape, places))
-        if needed + computing > self._free:
-            fitting = max(0, self.slots * (self._free - computing) // needed)
-            taken, beside, free = (
-                f"{size / GIBIBYTE:.2f} GiB" for size in (needed, computing, self._free)
-            )
-            to_compute = f" and {beside} to compute in" if computing else ""
-            raise InputError(
-                f"{self.slots} conversations at once, of {places:,} tokens each, take {taken}"
-                f"{to_compute} of a device, where {free} are left beside the model: {fitting} fit"
-            )
+        if needed + computing <= self._free:
+            return
+        taken, beside, free = (
+            f"{size / GIBIBYTE:.2f} GiB" for size in (needed, computing, self._free)
+        )
+        fitting = f"{max(0, self.slots * (self._free - computing) // needed)} fit"
+        if computing:
+            # Of fewer slots programs compute in less.
+            taken, fitting = f"{taken} and {beside} to compute in", f"at least {fitting}"
+        raise InputError(
+            f"{self.slots} conversations at once, of {places:,} tokens each, take {taken} of a "
+            f"device, where {free} are left beside the model: {fitting}"
+        )
 
     def make_room(self, tokens: int) -> None:
         """Makes slots hold so many tokens; what they hold stays.
@@ -212,14 +216,14 @@ class Engine:
             self._cache = grow(self._cache, mesh=self._mesh, places=places)
             history = jnp.pad(self._history, [(0, 0), (0, recorded - self._history.shape[1])])
         self._history = jax.device_put(history, self._everywhere)
-        if self._gpu:
+        if self._keeps_addresses:
             self._keep_small_arrays_apart()
 
     def _keep_small_arrays_apart(self) -> None:
-        """Leaves a hole in a GPU's memory, where small arrays come to lie from then on.
+        """Leaves a hole in a device's memory, where small arrays come to lie from then on.
 
         Beside the memory that programs compute in they would move it now and then, which costs what
-        `_in_place` avoids.
+        `_in_place` avoids. The wall keeps the hole apart from the free memory behind.
         """
         empty = np.zeros(_HOLE, np.int8)
         hole, self._wall = (jax.device_put(empty, self._everywhere) for _ in range(2))
@@ -246,7 +250,7 @@ class Engine:
           prompts: by slot; at most `CHUNK_ROWS`, with chunks of one length and window.
 
         Returns:
-          The hidden states at the last tokens read, for `begin`; there until the next call.
+          The hidden states at the last tokens read, for `begin`; valid until the next call.
         """
         rows = [(slot, *prompt) for slot, prompt in prompts.items()]
         # Equal rows are read as one.
@@ -273,9 +277,9 @@ class Engine:
         """What `prefill` is given, on a GPU where it was given the last of such shapes.
 
         Where any argument has moved, the host writes the program's command buffer anew, which takes
-        it longer than the device needs for a short chunk.
+        as long as a device needs for half of a short chunk.
         """
-        if not self._gpu:
+        if not self._keeps_addresses:
             return chunks
         shape = chunks[0].shape
         if (old := self._chunks.pop(shape, None)) is None:
@@ -373,7 +377,7 @@ class Engine:
                     self._prefill.compile,
                     cache,
                     self._hidden_shape(count),
-                    *chunks(count, length, self._everywhere if self._gpu else None),
+                    *chunks(count, length, self._everywhere if self._keeps_addresses else None),
                     window=window,
                 )
                 for count, length in shapes
@@ -385,7 +389,7 @@ class Engine:
                     self._set_chunks.compile, chunks(*shape, self._everywhere), chunks(*shape)
                 )
                 for shape in shapes
-                if self._gpu
+                if self._keeps_addresses
             ]
             compiling += [
                 threads.submit(
@@ -448,11 +452,15 @@ class Engine:
     def _decode_choices(self, filled: int, draft_tokens: int) -> dict[str, Any]:
         """What a program of `decode` is compiled for."""
         config, dtype, mesh, slots = self._shape
-        device = mesh.devices.flat[0]
-        kernel = choose_decode_kernel(config, dtype, device, slots, 1 + draft_tokens)
+        kernel = choose_decode_kernel(config, dtype, mesh, slots, 1 + draft_tokens)
         # cuDNN's reads what is filled, whatever it is given.
         window = self._places if kernel == "cudnn" else min(_bucket(filled), self._places)
         return {"window": window, "draft_tokens": draft_tokens, "kernel": kernel}
+
+
+def _has_command_buffers(mesh: Mesh) -> bool:
+    """Whether the host gives programs to the devices as lists of commands with all addresses."""
+    return mesh.devices.flat[0].platform == "gpu"
 
 
 def _copied_to_host(generated: Generated) -> Generated:

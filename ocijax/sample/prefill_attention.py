@@ -9,11 +9,12 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from ocijax.model.attention import masked_attention, visible
 from ocijax.model.config import ModelConfig
-from ocijax.model.cudnn import cudnn_attention_to_first, cudnn_causal_attention
-from ocijax.sample.decode_attention import is_for_cudnn
+from ocijax.model.cudnn import cudnn_attention_to_first, cudnn_causal_attention, is_for_cudnn
+from ocijax.sharding import axis_size
 
 PrefillKernel = Literal["cudnn", "masked"]
 
@@ -21,15 +22,18 @@ _QUERY_BLOCK = 512
 """Queries of a long chunk that attend at once: what bounds the memory of ``masked`` scores."""
 
 
-def choose_prefill_kernel(config: ModelConfig, dtype: str, device: jax.Device) -> PrefillKernel:
-    """The fastest kernel that a device has.
+def choose_prefill_kernel(config: ModelConfig, dtype: str, mesh: Mesh) -> PrefillKernel:
+    """The fastest kernel that the devices have.
 
     Args:
       config: the model's shape.
       dtype: of queries, and of keys and values as they are read.
-      device: where it runs.
+      mesh: of the devices.
     """
-    return "cudnn" if is_for_cudnn(config, dtype, device) else "masked"
+    # Where devices share the rows, what is held of them is whole on each, which JAX refuses beside
+    # queries that are not.
+    alone = axis_size(mesh, "batch") == 1
+    return "cudnn" if alone and is_for_cudnn(config, dtype, mesh) else "masked"
 
 
 def attend_to_prompt(

@@ -241,30 +241,30 @@ def tokenize(
       template: of the model.
       tokenizer: of the model.
       encode: the tokenizer's own method by default; one that remembers, for instance.
-      answers: of some messages what the model wrote, up to and with its end-of-turn token, which
-        stands for what it is encoded as.
+      answers: by message index, what the model wrote of some, up to and with its end-of-turn token,
+        which stands for what they are encoded as.
 
     Raises:
       InputError: the tokenizer lacks a special token of the template, or the template cannot
         express the conversation.
     """
-    encode, answers = encode or tokenizer.encode, answers or {}
+    encode, answers = encode or tokenizer.encode, dict(answers or {})
     special_ids = template.special_ids(tokenizer)
     tokens: list[int] = []
     messages: list[int] = []
     completion: list[bool] = []
     prefix = ""
     for piece in template.render(conversation):
-        known = answers.get(piece.message) if piece.completion else None
+        known = piece.completion and piece.message in answers
         if piece.special:
             ids = [special_ids[piece.text]]
-            if known is not None:
-                ids = known if piece.text == template.end_of_turn else []
             begins = tokenizer.text_prefix if piece.text == template.begin_of_sequence else ""
             prefix = begins if template.text_prefix is None else template.text_prefix
         else:
-            ids = encode(prefix + piece.text) if known is None else []
+            ids = [] if known else encode(prefix + piece.text)
             prefix = ""
+        if known:  # whole at its first piece
+            ids, answers[piece.message] = answers[piece.message], []
         tokens += ids
         messages += [piece.message] * len(ids)
         completion += [piece.completion] * len(ids)

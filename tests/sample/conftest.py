@@ -13,6 +13,7 @@ from ocijax.model.parameters import init_parameters
 from ocijax.sample.sampler import Sampler
 from ocijax.template import LLAMA2
 from ocijax.tokenizer import SentencePieceTokenizer
+from tests.sample.emulated_cudnn import emulate_cudnn
 
 CONFIG = ModelConfig(
     vocab_size=352,
@@ -42,6 +43,13 @@ def parameters() -> dict[str, jax.Array]:
 @pytest.fixture(scope="session")
 def sampler(parameters, tokenizer) -> Sampler:
     return Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
+
+
+@pytest.fixture
+def cudnn(monkeypatch) -> None:
+    """cuDNN's attention, on a CPU as JAX computes it."""
+    if jax.default_backend() == "cpu":
+        emulate_cudnn(monkeypatch)
 
 
 class Bytes:

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ocijax.model.config import ModelConfig
-from ocijax.sample.decode_attention import attend_to_slots, choose_decode_kernel
+from ocijax.sample.decode_attention import attend_to_slots
 from tests.sample.reference_attention import causal_attention
 
 SLOTS, PLACES, HEAD_DIM = 5, 192, 64
@@ -33,11 +32,7 @@ def test_masked_attention_sees_what_is_filled(heads, window, width):
 
 @pytest.mark.parametrize("heads", [(4, 4), (8, 2)])
 @pytest.mark.parametrize("width", [1, 8])
-def test_cudnn_sees_what_is_filled(heads, width):
-    device = jax.devices()[0]
-    model = ModelConfig(256, 64, 64, 1, *heads, HEAD_DIM, 256)
-    if choose_decode_kernel(model, "bfloat16", device, SLOTS) != "cudnn":
-        pytest.skip("no GPU with cuDNN's kernel")
+def test_cudnn_sees_what_is_filled(cudnn, heads, width):
     arrays = inputs(*heads, width)
     attend = jax.jit(attend_to_slots, static_argnums=(0, 5))
     found = attend("cudnn", *map(jnp.bfloat16, arrays), jnp.asarray(LENGTHS), None)

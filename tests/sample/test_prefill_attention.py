@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ocijax.model.config import ModelConfig
-from ocijax.sample.prefill_attention import attend_to_prompt, choose_prefill_kernel
+from ocijax.sample.prefill_attention import attend_to_prompt
 from tests.sample.reference_attention import causal_attention
 
 ROWS, LENGTH, PLACES, HEAD_DIM = 3, 64, 256, 64
@@ -47,10 +46,7 @@ def test_masked_attention_sees_all_before(heads, starts, window):
 
 @HEADS
 @STARTS
-def test_cudnn_sees_all_before(heads, starts):
-    model = ModelConfig(256, 64, 64, 1, *heads, HEAD_DIM, 256)
-    if choose_prefill_kernel(model, "bfloat16", jax.devices()[0]) != "cudnn":
-        pytest.skip("no GPU with cuDNN's kernel")
+def test_cudnn_sees_all_before(cudnn, heads, starts):
     arrays = inputs(*heads, starts)
     found = attend("cudnn", arrays, starts, None, jnp.bfloat16)
     expected = causal_attention(*arrays, np.array(starts) + 1, None)

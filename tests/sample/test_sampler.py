@@ -14,6 +14,7 @@ import pytest
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
 from ocijax.model.decoder import ComputeConfig, Decoder
+from ocijax.model.parameters import parameter_shardings
 from ocijax.sample import engine, prefill_attention
 from ocijax.sample import sampler as sampler_module
 from ocijax.sample.cache import empty_cache, grow
@@ -232,13 +233,19 @@ def test_slots_that_leave_no_memory_to_compute_in_are_refused_before_anything_is
     a_slot = 2 * CONFIG.num_hidden_layers * CONFIG.num_key_value_heads * CONFIG.head_dim * 4 * 128
     monkeypatch.setattr(engine, "memory_limit", lambda device: weights + 8 * a_slot)
     full = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, context=127)
-    with pytest.raises(InputError, match=r"^8 conversations .* GiB to compute in .*: \d+ fit"):
+    with pytest.raises(
+        InputError, match=r"^8 conversations .* GiB to compute in .*: at least \d+ fit"
+    ):
         full.compile_ahead()
 
 
-def test_nothing_is_compiled_once_all_is_compiled_ahead(parameters, tokenizer):
+@pytest.mark.parametrize("fixed", [False, True])
+def test_nothing_is_compiled_once_all_is_compiled_ahead(monkeypatch, parameters, tokenizer, fixed):
+    monkeypatch.setattr(engine, "_has_command_buffers", lambda mesh: fixed)
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    placed = jax.device_put(parameters, parameter_shardings(CONFIG, mesh))
     ahead = Sampler(
-        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, context=120, draft_tokens=5
+        CONFIG, placed, tokenizer, LLAMA2, compute=COMPUTE, slots=4, context=120, draft_tokens=5
     )
     ahead.compile_ahead()
     compiled = ahead.programs, grow._cache_size()
@@ -248,6 +255,33 @@ def test_nothing_is_compiled_once_all_is_compiled_ahead(parameters, tokenizer):
         for asked in (RAGGED[:6], RAGGED[5::-1], RAGGED[:1]):
             ahead.generate(asked, settings)
     assert (ahead.programs, grow._cache_size()) == compiled
+
+
+@pytest.mark.parametrize("draft_tokens", [0, 3])
+def test_with_a_gpus_kernels_and_arguments_in_place_answers_are_the_same(
+    monkeypatch, cudnn, parameters, draft_tokens
+):
+    asked = [
+        Conversation(str(number), (Message("user", f"{number} {'word ' * words}"),))
+        for number, words in enumerate((1, 25, 26, 27, 24, 3, 23, 28, 22, 29))
+    ]
+
+    def both_rounds(**choices) -> list[tuple[int, ...]]:
+        sampler = Sampler(CONFIG, parameters, Bytes(), LLAMA2, compute=COMPUTE, slots=8, **choices)
+        first = sampler.generate(asked, SamplingSettings(max_new_tokens=8))
+        again = [
+            one.append("assistant", completion.text).append("user", "and now?")
+            for one, completion in zip(asked, first, strict=True)
+        ]
+        second = sampler.generate(again, SamplingSettings(max_new_tokens=8))
+        return [one.tokens for one in (*first, *second)]
+
+    expected = both_rounds()
+    monkeypatch.setattr(engine, "LONGEST_CHUNK", 64)
+    monkeypatch.setattr(engine, "choose_prefill_kernel", lambda *choices: "cudnn")
+    monkeypatch.setattr(engine, "choose_decode_kernel", lambda *choices: "cudnn")
+    monkeypatch.setattr(engine, "_has_command_buffers", lambda mesh: True)
+    assert both_rounds(draft_tokens=draft_tokens) == expected
 
 
 def test_it_runs_in_bfloat16(parameters, tokenizer):

@@ -55,6 +55,18 @@ def test_pieces_know_their_message_and_what_the_model_writes(template, tiny):
 
 
 @every_template
+def test_an_answer_that_is_known_stands_for_what_it_is_encoded_as(template, tiny):
+    whole = conversation("Hello", "Hi", "And", "Yes")
+    encoded = tokenize(whole, template, tiny)
+    written = encoded.completion & (encoded.messages == 1)
+    known = [*encoded.tokens[written][:1], *encoded.tokens[written]]
+    replaced = tokenize(whole, template, tiny, answers={1: known})
+    found = replaced.completion & (replaced.messages == 1)
+    assert replaced.tokens[found].tolist() == known
+    assert replaced.tokens[~found].tolist() == encoded.tokens[~written].tolist()
+
+
+@every_template
 def test_a_conversation_that_ends_with_a_user_turn_ends_with_an_untrained_prompt(template):
     asked, answered = conversation("Hello"), conversation("Hello", "Hi")
     prompt = template.render(asked)
