@@ -54,32 +54,21 @@ def attend_to_prompt(
       value: as ``key``.
       held: keys and values of the slots, the chunks' own among them, ``[rows, key_value_heads,
         places, head_dim]`` each; ``None``: all chunks begin at the first place.
-      starts: ``[rows]`` int32, place of a chunk's first token; at least one where ``held``.
+      starts: ``[rows]`` int32, place of a chunk's first token: zero where nothing is ``held``, and
+        not zero where something is.
       window: how many of the last places are looked at, by ``masked`` alone; ``None``: all.
 
     Returns:
       ``[rows, length, heads, head_dim]``.
     """
-    if kernel == "masked":
-        return _masked(query, key, value, held, starts, window)
-    if held is None:
-        return cudnn_causal_attention(query, key, value, None)
-    return _cudnn_in_two(query, key, value, held, starts)
-
-
-def _masked(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    held: tuple[jax.Array, jax.Array] | None,
-    starts: jax.Array,
-    window: int | None,
-) -> jax.Array:
-    length = query.shape[1]
-    positions = jnp.broadcast_to(jnp.arange(length), query.shape[:2])
+    if kernel == "cudnn":
+        if held is None:
+            return cudnn_causal_attention(query, key, value, None)
+        return _cudnn_in_two(query, key, value, held, starts)
     if held is not None:
         key, value = (array.swapaxes(1, 2) for array in held)
-        positions += starts[:, None]
+    length = query.shape[1]
+    positions = starts[:, None] + jnp.arange(length)
     block = _QUERY_BLOCK if length % _QUERY_BLOCK == 0 else length
 
     def attend(start):
