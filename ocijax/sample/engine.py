@@ -44,8 +44,8 @@ LONGEST_CHUNK = 512
 CHUNK_ROWS = 8
 """Prompts of which a chunk is read at once where several wait; otherwise one."""
 
-_MANY_ROWS = 32
-"""Of a matrix product, from which on XLA's own products are no faster than cuBLAS."""
+_MANY_ROWS = 64
+"""Of a matrix product, from which on XLA's own products are slower than cuBLAS's."""
 _CUBLAS_ALONE = {"xla_gpu_enable_triton_gemm": False}
 """Tries no products of XLA's own, which takes long."""
 _LOOP_ON_DEVICE = {
@@ -132,20 +132,26 @@ class Engine:
         )
         self._free = memory_limit(mesh.local_devices[0]) - bytes_on_a_device(weights)
         static = {"config": config, "compute": compute, "mesh": mesh, "transposed": transposed}
-        # A weight in eight bits would be written out in sixteen for cuBLAS.
-        few = self.slots < _MANY_ROWS or int8_weights
         self._prefill = CompiledFunction(
             *(prefill, weights),
             options=_CUBLAS_ALONE if gpu else {},
             kernel=choose_prefill_kernel(config, compute.dtype, mesh),
             **static,
         )
-        self._decode = CompiledFunction(
-            *(decode, weights),
-            options=_LOOP_ON_DEVICE | ({} if few else _CUBLAS_ALONE) if gpu else {},
-            steps=steps,
-            **static,
-        )
+
+        def decode_options(drafts: int) -> dict[str, Any]:
+            if not gpu:
+                return {}
+            # A weight in eight bits would be written out in sixteen for cuBLAS.
+            few = self.slots * (1 + drafts) < _MANY_ROWS or int8_weights
+            return _LOOP_ON_DEVICE | ({} if few else _CUBLAS_ALONE)
+
+        self._decode = {
+            drafts: CompiledFunction(
+                *(decode, weights), options=decode_options(drafts), steps=steps, **static
+            )
+            for drafts in {0, draft_tokens}
+        }
         self._begin = CompiledFunction(
             begin, weights, options=_LOOP_ON_DEVICE if gpu else {}, **static
         )
@@ -163,7 +169,7 @@ class Engine:
     @property
     def programs(self) -> int:
         """How many were compiled."""
-        functions = self._prefill, self._begin, self._decode, self._copy
+        functions = self._prefill, self._begin, *self._decode.values(), self._copy
         setters = self._set_rows, self._set_history, self._set_chunks
         return sum(map(len, (*functions, *setters)))
 
@@ -237,8 +243,11 @@ class Engine:
     def next_chunk(self, known: int, tokens: int) -> Chunk:
         """What to read of a prompt of so many ``tokens`` of which the first ``known`` are read.
 
-        Where it would end behind the slot, it begins earlier and reads some again.
+        It begins earlier and reads some again where it would end behind the slot, and where no more
+        is computed from the first place on: to look at what is held besides takes longer.
         """
+        if _computed(tokens) <= _computed(tokens - known):
+            known = 0
         length = min(_bucket(tokens - known), LONGEST_CHUNK, self._places)
         start = min(known, self._places - length)
         return Chunk(start, length, self._prefill_window(start + length) if start else 0)
@@ -343,7 +352,7 @@ class Engine:
           draft_tokens: looked up for each forward.
 
         """
-        self._cache, self._rows, self._history, generated = self._decode(
+        self._cache, self._rows, self._history, generated = self._decode[draft_tokens](
             *(self._cache, self._rows, self._history, self._stop_ids),
             **self._decode_choices(filled, draft_tokens),
         )
@@ -403,11 +412,10 @@ class Engine:
                 for count in {1, CHUNK_ROWS}
             ]
             compiling += [
-                threads.submit(self._decode.compile, *state, self._stop_ids, **dict(choices))
+                threads.submit(function.compile, *state, self._stop_ids, **dict(choices))
+                for drafts, function in self._decode.items()
                 for choices in {
-                    tuple(self._decode_choices(places, count).items())
-                    for count in {0, self._draft_tokens}
-                    for places in filled
+                    tuple(self._decode_choices(places, drafts).items()) for places in filled
                 }
             ]
             compiling += [
@@ -468,6 +476,12 @@ def _copied_to_host(generated: Generated) -> Generated:
         # Now: asked for after the next call, it would come after that one.
         array.copy_to_host_async()
     return generated
+
+
+def _computed(tokens: int) -> int:
+    """Tokens of the chunks by which so many are read."""
+    whole, rest = divmod(tokens, LONGEST_CHUNK)
+    return whole * LONGEST_CHUNK + (_bucket(rest) if rest else 0)
 
 
 def _bucket(length: int) -> int:

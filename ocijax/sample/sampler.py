@@ -21,7 +21,7 @@ from ocijax.sample.detokenization import AnswerText
 from ocijax.sample.engine import AT_REST, CHUNK_ROWS, Chunk, Engine
 from ocijax.sample.pace import Pace
 from ocijax.sample.settings import Completion, SamplingSettings
-from ocijax.sample.slots import WORTH_COPYING, Slots, shared
+from ocijax.sample.slots import WORTH_COPYING, Slots
 from ocijax.sample.transcripts import Transcripts
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.template import Template
@@ -394,8 +394,7 @@ class Sampler:
             while self._forgotten:
                 self._slots.forget(self._forgotten.popleft())
             prompt = request.prompt[:-1]
-            alike = max((shared(one.prompt[:-1], prompt) for one in self._reading), default=0)
-            if alike - self._slots.known(prompt) >= WORTH_COPYING:
+            if self._slots.promised(prompt) - self._slots.known(prompt) >= WORTH_COPYING:
                 break  # What they have in common is there to copy once it is read.
             self._waiting.popleft()
             self.engine.make_room(request.longest)

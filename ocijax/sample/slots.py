@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocijax.sample.prefixes import Prefixes
+
 WORTH_COPYING = 32
 """Tokens in common from which copying them takes less than reading them."""
 
@@ -35,7 +37,7 @@ class Slots:
     """
 
     def __init__(self, count: int):
-        self._held = [np.zeros(0, np.int32)] * count
+        self._held, self._promised = Prefixes(count), Prefixes(count)
         self._taken = [False] * count
         self._left = list(range(-count, 0))  # when, in the order of leaving
         self._clock = 0
@@ -47,7 +49,11 @@ class Slots:
 
     def known(self, prompt: np.ndarray) -> int:
         """How many first tokens of a prompt some slot holds."""
-        return max(shared(held, prompt) for held in self._held)
+        return int(self._held.shared(prompt).max())
+
+    def promised(self, prompt: np.ndarray) -> int:
+        """How many some slot holds once all is read that slots were taken for."""
+        return int(self._promised.shared(prompt).max())
 
     def take(self, prompt: np.ndarray) -> Place:
         """Takes a slot for a prompt.
@@ -58,24 +64,27 @@ class Slots:
         Args:
           prompt: ``[length]`` int32, the tokens to be read.
         """
-        common = [shared(held, prompt) for held in self._held]
-        best = int(np.argmax(common))
-        goes_on = 0 < common[best] == len(self._held[best]) and not self._taken[best]
+        common = self._held.shared(prompt)
+        best = int(common.argmax())
+        goes_on = 0 < common[best] == self._held.lengths[best] and not self._taken[best]
         if goes_on:
             slot = best
         else:
             idle = (slot for slot, taken in enumerate(self._taken) if not taken)
             slot = min(idle, key=self._left.__getitem__)
         source = best if common[best] >= WORTH_COPYING else slot
+        known = int(common[source])
         self._taken[slot] = True
-        self._held[slot] = prompt[: common[source]]
-        return Place(slot, source, common[source])
+        self._promised[slot] = prompt
+        self.hold(slot, prompt[:known])
+        return Place(slot, source, known)
 
     def forget(self, tokens: np.ndarray) -> None:
         """Has what holds the first of these tokens, and nothing else, be given away first."""
-        for slot, held in enumerate(self._held):
-            if not self._taken[slot] and 0 < shared(held, tokens) == len(held):
-                self._left[slot] = -len(self._held)
+        common = self._held.shared(tokens)
+        for slot in np.flatnonzero((common > 0) & (common == self._held.lengths)):
+            if not self._taken[slot]:
+                self._left[slot] = -len(self._left)
 
     def hold(self, slot: int, tokens: np.ndarray) -> None:
         """Notes what a slot holds from now on, keys and values of these tokens."""
@@ -84,13 +93,7 @@ class Slots:
     def leave(self, slot: int, held: np.ndarray) -> None:
         """Frees a slot, which goes on holding these tokens."""
         self._taken[slot] = False
+        self._promised[slot] = held
         self.hold(slot, held)
         self._clock += 1
         self._left[slot] = self._clock
-
-
-def shared(one: np.ndarray, other: np.ndarray) -> int:
-    """How many first tokens of two sequences are the same."""
-    length = min(len(one), len(other))
-    differ = one[:length] != other[:length]
-    return int(differ.argmax()) if differ.any() else length

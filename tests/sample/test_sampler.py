@@ -444,6 +444,18 @@ def test_a_prompt_that_is_read_in_chunks_is_answered_the_same(monkeypatch, param
     assert_greedy(parameters, tokenizer, asked, completions)
 
 
+def test_a_prompt_is_read_from_its_first_place_where_chunks_have_room_for_what_is_known(
+    monkeypatch, sampler
+):
+    sampler.engine.make_room(200)
+    for known in 0, 3, 35:
+        assert sampler.engine.next_chunk(known, tokens=100) == engine.Chunk(0, 128, window=0)
+    assert sampler.engine.next_chunk(36, tokens=100)[:2] == (36, 64)
+    monkeypatch.setattr(engine, "LONGEST_CHUNK", 64)
+    assert sampler.engine.next_chunk(21, tokens=150) == engine.Chunk(0, 64, window=0)
+    assert sampler.engine.next_chunk(22, tokens=150)[:2] == (22, 64)
+
+
 def test_a_draw_from_the_one_most_probable_token_is_greedy(sampler):
     drawn = dataclasses.replace(GREEDY, temperature=1.0, top_k=1)
     assert sampler.generate(RAGGED, drawn) == sampler.generate(RAGGED, GREEDY)

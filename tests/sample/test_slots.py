@@ -35,6 +35,14 @@ def test_what_was_read_of_a_prompt_that_is_being_answered_can_be_copied():
     assert slots.take(LONG) == Place(1 - first.slot, first.slot, 40)
 
 
+def test_what_a_slot_was_taken_for_is_promised_before_it_is_read():
+    slots = Slots(2)
+    first = slots.take(LONG)
+    assert (slots.known(LONG), slots.promised(LONG)) == (0, len(LONG))
+    slots.leave(first.slot, LONG[:40])
+    assert (slots.known(LONG), slots.promised(LONG)) == (40, 40)
+
+
 def test_little_in_common_is_not_worth_copying():
     slots = Slots(2)
     first = slots.take(LONG)
