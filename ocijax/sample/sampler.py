@@ -152,7 +152,7 @@ class Sampler:
 
     Attributes:
       engine: the devices' side.
-      prefilled_tokens: tokens of prompts that were read so far; all others were in a slot already.
+      prefilled_tokens: tokens of prompts that were read so far and were in no slot already.
       generated_tokens: tokens of answers so far.
       forwards: of each answer, summed up: how often what it says next was computed.
 
@@ -396,11 +396,16 @@ class Sampler:
             prompt = request.prompt[:-1]
             if self._slots.promised(prompt) - self._slots.known(prompt) >= WORTH_COPYING:
                 break  # What they have in common is there to copy once it is read.
-            self._waiting.popleft()
             self.engine.make_room(request.longest)
             place = self._slots.take(prompt)
             if place.source != place.slot:
-                self.engine.copy(place.source, place.slot, place.known)
+                try:
+                    self.engine.copy(place.source, place.slot, place.known)
+                except BaseException:
+                    # It promises nothing, and what it holds is not known: the request waits on.
+                    self._slots.leave(place.slot, prompt[:0])
+                    raise
+            self._waiting.popleft()
             request.slot, request.known = place.slot, place.known
             self._reading.append(request)
 

@@ -562,6 +562,30 @@ def test_an_answer_that_ends_while_its_follower_is_slow_is_told_to_its_end(param
         assert all(threads.map(ask, settings))
 
 
+def test_a_copy_that_fails_takes_no_slot_and_keeps_nobody_waiting(
+    monkeypatch, parameters, tokenizer, sampler
+):
+    fails = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=3)
+    first, second = (
+        Conversation(end, (Message("user", 40 * "x" + 30 * end),)) for end in ("a", "b")
+    )
+    fails.generate([first], GREEDY)
+    copy, failures = fails.engine.copy, iter([GaveUp])
+
+    def fail_once(*arguments):
+        for failure in failures:
+            raise failure
+        copy(*arguments)
+
+    monkeypatch.setattr(fails.engine, "copy", fail_once)
+    with pytest.raises(GaveUp):
+        fails.generate([second], GREEDY)
+    assert fails.free_slots == fails.slots
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(fails.generate, [second], GREEDY).result(60)
+    assert answer == sampler.generate([second], GREEDY)
+
+
 def test_a_step_that_fails_fails_one_call_and_no_other(monkeypatch, parameters, tokenizer, sampler):
     shared = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
     # Of so few tokens, which begin differently, four are read at once: however many of the eight
