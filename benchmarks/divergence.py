@@ -8,8 +8,8 @@ chosen, and from there on answers are different ones. Each first difference is p
 how far the logit of the less likely of both tokens is below the greatest, in a full forward of what
 stands before it, in float32 if memory holds the model so. Elsewhere a gap is that between the two
 greatest logits. Tokens are looked up for every forward, worth it or not. The exit status is 1 where
-a gap is greater than ``--threshold``: that each of both logits is off by one bfloat16, which are
-1/32 apart where the greatest are between 4 and 8, as a random model's are.
+a gap is greater than ``--threshold``, a yardstick by choice: twice what neighbours in bfloat16 are
+apart from 4 to 8, where a random model's greatest logits are.
 
 Without a checkpoint parameters and prompts are random; with one, the conversations' first turns are
 asked.
