@@ -142,13 +142,18 @@ class Engine:
         def decode_options(drafts: int) -> dict[str, Any]:
             if not gpu:
                 return {}
+            rows = self.slots // parts * (1 + drafts)
             # A weight in eight bits would be written out in sixteen for cuBLAS.
-            few = self.slots * (1 + drafts) < _MANY_ROWS or int8_weights
+            few = rows < _MANY_ROWS or int8_weights
             return _LOOP_ON_DEVICE | ({} if few else _CUBLAS_ALONE)
 
         self._decode = {
             drafts: CompiledFunction(
-                *(decode, weights), options=decode_options(drafts), steps=steps, **static
+                *(decode, weights),
+                options=decode_options(drafts),
+                steps=steps,
+                draft_tokens=drafts,
+                **static,
             )
             for drafts in {0, draft_tokens}
         }
@@ -243,11 +248,8 @@ class Engine:
     def next_chunk(self, known: int, tokens: int) -> Chunk:
         """What to read of a prompt of so many ``tokens`` of which the first ``known`` are read.
 
-        It begins earlier and reads some again where it would end behind the slot, and where no more
-        is computed from the first place on: to look at what is held besides takes longer.
+        Where it would end behind the slot, it begins earlier and reads some again.
         """
-        if _computed(tokens) <= _computed(tokens - known):
-            known = 0
         length = min(_bucket(tokens - known), LONGEST_CHUNK, self._places)
         start = min(known, self._places - length)
         return Chunk(start, length, self._prefill_window(start + length) if start else 0)
@@ -463,7 +465,7 @@ class Engine:
         kernel = choose_decode_kernel(config, dtype, mesh, slots, 1 + draft_tokens)
         # cuDNN's reads what is filled, whatever it is given.
         window = self._places if kernel == "cudnn" else min(_bucket(filled), self._places)
-        return {"window": window, "draft_tokens": draft_tokens, "kernel": kernel}
+        return {"window": window, "kernel": kernel}
 
 
 def _has_command_buffers(mesh: Mesh) -> bool:
@@ -476,12 +478,6 @@ def _copied_to_host(generated: Generated) -> Generated:
         # Now: asked for after the next call, it would come after that one.
         array.copy_to_host_async()
     return generated
-
-
-def _computed(tokens: int) -> int:
-    """Tokens of the chunks by which so many are read."""
-    whole, rest = divmod(tokens, LONGEST_CHUNK)
-    return whole * LONGEST_CHUNK + (_bucket(rest) if rest else 0)
 
 
 def _bucket(length: int) -> int:

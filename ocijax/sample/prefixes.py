@@ -7,7 +7,7 @@ _NONE = -1
 
 
 class Prefixes:
-    """So many sequences, empty at first, looked at together: one by one takes many times longer.
+    """So many sequences, empty at first, looked at together, which takes less than one by one.
 
     Args:
       count: how many.

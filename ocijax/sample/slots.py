@@ -11,7 +11,7 @@ import numpy as np
 from ocijax.sample.prefixes import Prefixes
 
 WORTH_COPYING = 32
-"""Tokens in common from which copying them takes less than reading them."""
+"""Tokens in common from which it takes less to copy them and go on from there than to read them."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Slots:
         else:
             idle = (slot for slot, taken in enumerate(self._taken) if not taken)
             slot = min(idle, key=self._left.__getitem__)
-        source = best if common[best] >= WORTH_COPYING else slot
-        known = int(common[source])
+        worth_it = goes_on or common[best] >= WORTH_COPYING
+        source, known = (best, int(common[best])) if worth_it else (slot, 0)
         self._taken[slot] = True
         self._promised[slot] = prompt
         self.hold(slot, prompt[:known])

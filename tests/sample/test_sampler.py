@@ -421,9 +421,7 @@ def test_who_is_held_goes_on_before_others_take_the_slots(parameters):
         for pair, other in zip(pairs, again, strict=True)
     )
     held = sum(read_before(Bytes(), *pair) for pair in pairs[:4])
-    # The slots that the others take begin as every prompt does.
-    template = 4 * len([Bytes.BEGIN, *b"[INST] "])
-    assert few.prefilled_tokens - before == whole - held - template
+    assert few.prefilled_tokens - before == whole - held
 
 
 def test_what_prompts_have_in_common_is_read_once(parameters, tokenizer):
@@ -442,18 +440,6 @@ def test_a_prompt_that_is_read_in_chunks_is_answered_the_same(monkeypatch, param
     asked = [conversation(words) for words in (1, 38, 2, 30, 37, 4)]
     completions = chunks.generate(asked, GREEDY)
     assert_greedy(parameters, tokenizer, asked, completions)
-
-
-def test_a_prompt_is_read_from_its_first_place_where_chunks_have_room_for_what_is_known(
-    monkeypatch, sampler
-):
-    sampler.engine.make_room(200)
-    for known in 0, 3, 35:
-        assert sampler.engine.next_chunk(known, tokens=100) == engine.Chunk(0, 128, window=0)
-    assert sampler.engine.next_chunk(36, tokens=100)[:2] == (36, 64)
-    monkeypatch.setattr(engine, "LONGEST_CHUNK", 64)
-    assert sampler.engine.next_chunk(21, tokens=150) == engine.Chunk(0, 64, window=0)
-    assert sampler.engine.next_chunk(22, tokens=150)[:2] == (22, 64)
 
 
 def test_a_draw_from_the_one_most_probable_token_is_greedy(sampler):

@@ -51,6 +51,14 @@ def test_little_in_common_is_not_worth_copying():
     assert slots.take(branch) == Place(1 - first.slot, 1 - first.slot, 0)
 
 
+def test_nor_is_it_worth_going_on_from_where_the_slot_itself_holds_it():
+    slots = Slots(1)
+    slots.leave(slots.take(LONG).slot, LONG)
+    branch = np.concatenate([LONG[: WORTH_COPYING - 1], OTHER])
+    assert slots.take(branch) == Place(0, 0, 0)
+    assert slots.known(LONG) == 0
+
+
 def test_the_slot_left_longest_ago_is_given_away_first():
     slots = Slots(3)
     taken = [slots.take(prompt).slot for prompt in (LONG, OTHER, LONG + 5000)]
