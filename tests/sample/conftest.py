@@ -11,6 +11,7 @@ from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
 from ocijax.model.parameters import init_parameters
 from ocijax.sample.sampler import Sampler
+from ocijax.sample.settings import SamplingSettings
 from ocijax.template import LLAMA2
 from ocijax.tokenizer import SentencePieceTokenizer
 from tests.sample.emulated_cudnn import emulate_cudnn
@@ -87,3 +88,8 @@ def conversation(words: int, identity: str = "") -> Conversation:
     """One question of that many words."""
     content = " ".join(f"word{index}" for index in range(words))
     return Conversation(identity or f"of {words} words", (Message("user", content),))
+
+
+RAGGED = [conversation(words) for words in (1, 2, 5, 9, 14, 3, 20, 7, 11, 30, 4)]
+GREEDY = SamplingSettings(max_new_tokens=24)
+DRAWN = SamplingSettings(max_new_tokens=12, temperature=1.0, top_p=0.9, seed=3)

@@ -13,13 +13,11 @@ from ocijax.model.decoder import Decoder
 from ocijax.model.parameters import parameter_table
 from ocijax.sample.cache import abstract_cache
 from ocijax.sample.sampler import Sampler
-from ocijax.sample.settings import SamplingSettings
 from ocijax.sharding import MeshConfig, bytes_on_a_device, make_mesh
 from ocijax.template import LLAMA2, tokenize
-from tests.sample.conftest import COMPUTE, CONFIG, conversation
+from tests.sample.conftest import COMPUTE, CONFIG, GREEDY, conversation
 
 ASKED = [conversation(words) for words in (1, 5, 14, 3, 20)]
-GREEDY = SamplingSettings(max_new_tokens=24)
 
 
 def rounded(array: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:

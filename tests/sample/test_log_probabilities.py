@@ -12,9 +12,8 @@ from ocijax.sample.pace import Pace
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.template import LLAMA2, tokenize
-from tests.sample.conftest import COMPUTE, CONFIG, conversation
+from tests.sample.conftest import COMPUTE, CONFIG, RAGGED
 
-RAGGED = [conversation(words) for words in (1, 2, 5, 9, 14, 3, 20, 7, 11, 30, 4)]
 GREEDY = SamplingSettings(max_new_tokens=40, log_probabilities=True)
 DRAWN = dataclasses.replace(GREEDY, temperature=1.5, top_p=0.8, top_k=20, seed=3)
 

@@ -10,9 +10,7 @@ from ocijax.sample.pace import Pace
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.template import LLAMA2
-from tests.sample.conftest import COMPUTE, CONFIG, Bytes, conversation, writer
-
-RAGGED = [conversation(words) for words in (1, 2, 5, 9, 14, 3, 20, 7, 11, 30, 4)]
+from tests.sample.conftest import COMPUTE, CONFIG, RAGGED, Bytes, conversation, writer
 
 
 @pytest.fixture

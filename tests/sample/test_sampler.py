@@ -1,59 +1,30 @@
-"""The sampler against the full forward, and what it promises about batches, stops and compiling."""
+"""The sampler against the full forward, and what it promises about batches, stops and refusals."""
 
 import dataclasses
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from ocijax.conversation import Conversation, Message
 from ocijax.errors import InputError
-from ocijax.model.decoder import ComputeConfig, Decoder
-from ocijax.model.parameters import parameter_shardings
+from ocijax.model.decoder import ComputeConfig
 from ocijax.sample import engine, prefill_attention
 from ocijax.sample import sampler as sampler_module
-from ocijax.sample.cache import empty_cache, grow
-from ocijax.sample.decoding import DTYPES, Rows, decode, prefill
+from ocijax.sample.decoding import prefill
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
-from ocijax.sample.weights import sampling_weights
-from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.template import CHATML, LLAMA2, tokenize
-from tests.sample.conftest import COMPUTE, CONFIG, Bytes, conversation, writer
-
-RAGGED = [conversation(words) for words in (1, 2, 5, 9, 14, 3, 20, 7, 11, 30, 4)]
-GREEDY = SamplingSettings(max_new_tokens=24)
-DRAWN = SamplingSettings(max_new_tokens=12, temperature=1.0, top_p=0.9, seed=3)
-
-
-@partial(jax.jit, static_argnames="config")
-def full_forward(parameters, tokens, segment_ids, config=CONFIG):
-    """The likeliest token after each position, without a cache."""
-    decoder = Decoder(config, COMPUTE, parameters)
-    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-    return jnp.argmax(decoder.logits(decoder(tokens, positions, segment_ids)), axis=-1)
-
-
-def assert_greedy(parameters, tokenizer, asked, completions, config=CONFIG):
-    """Each token is the argmax of the full forward over all that stands before it."""
-    prompts = [tokenize(one, LLAMA2, tokenizer).tokens for one in asked]
-    tokens = np.zeros((len(asked), CONFIG.max_position_embeddings), np.int32)
-    lengths = []
-    for row, prompt, completion in zip(tokens, prompts, completions, strict=True):
-        whole = [*prompt, *completion.tokens]
-        row[: len(whole)] = whole
-        lengths.append(len(whole))
-    real = np.arange(tokens.shape[1]) < np.array(lengths)[:, None]
-    likeliest = np.asarray(full_forward(parameters, tokens, real.astype(np.int32), config))
-    for row, prompt, length, completion in zip(
-        likeliest, prompts, lengths, completions, strict=True
-    ):
-        assert row[len(prompt) - 1 : length - 1].tolist() == list(completion.tokens)
+from tests.sample.conftest import (
+    COMPUTE,
+    CONFIG,
+    DRAWN,
+    GREEDY,
+    RAGGED,
+    Bytes,
+    conversation,
+    writer,
+)
+from tests.sample.full_forward import assert_greedy
 
 
 def test_greedy_with_the_cache_is_the_argmax_of_the_full_forward_at_every_position(
@@ -212,78 +183,6 @@ def test_no_conversations_give_no_completions(sampler):
     assert sampler.generate([], SamplingSettings()) == []
 
 
-def test_more_slots_than_memory_holds_are_refused_with_how_many_fit(
-    monkeypatch, parameters, tokenizer
-):
-    weights = sum(array.nbytes for array in parameters.values())
-    a_slot = 2 * CONFIG.num_hidden_layers * CONFIG.num_key_value_heads * CONFIG.head_dim * 4 * 128
-    limit = weights + 5 * a_slot
-    monkeypatch.setattr(engine, "memory_limit", lambda device: limit)
-    with pytest.raises(InputError, match=r"8 conversations at once, of 128 tokens each, .*: 5 fit"):
-        Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, context=127)
-    growing = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
-    with pytest.raises(InputError, match=r"of 256 tokens each, .*: 2 fit"):
-        growing.generate([conversation(20)], SamplingSettings(max_new_tokens=150))
-
-
-def test_slots_that_leave_no_memory_to_compute_in_are_refused_before_anything_is_answered(
-    monkeypatch, parameters, tokenizer
-):
-    weights = sum(array.nbytes for array in parameters.values())
-    a_slot = 2 * CONFIG.num_hidden_layers * CONFIG.num_key_value_heads * CONFIG.head_dim * 4 * 128
-    monkeypatch.setattr(engine, "memory_limit", lambda device: weights + 8 * a_slot)
-    full = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, context=127)
-    with pytest.raises(
-        InputError, match=r"^8 conversations .* GiB to compute in .*: at least \d+ fit"
-    ):
-        full.compile_ahead()
-
-
-@pytest.mark.parametrize("fixed", [False, True])
-def test_nothing_is_compiled_once_all_is_compiled_ahead(monkeypatch, parameters, tokenizer, fixed):
-    monkeypatch.setattr(engine, "_has_command_buffers", lambda mesh: fixed)
-    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    placed = jax.device_put(parameters, parameter_shardings(CONFIG, mesh))
-    ahead = Sampler(
-        CONFIG, placed, tokenizer, LLAMA2, compute=COMPUTE, slots=4, context=120, draft_tokens=5
-    )
-    ahead.compile_ahead()
-    compiled = ahead.programs, grow._cache_size()
-    assert ahead.programs > 0
-    for temperature, top_p, top_k, seed, limit in ((0.7, 0.9, 0, 1, 20), (1.3, 1, 5, 2, 9)):
-        settings = SamplingSettings(limit, temperature, top_p, seed, top_k=top_k)
-        for asked in (RAGGED[:6], RAGGED[5::-1], RAGGED[:1]):
-            ahead.generate(asked, settings)
-    assert (ahead.programs, grow._cache_size()) == compiled
-
-
-@pytest.mark.parametrize("draft_tokens", [0, 3])
-def test_with_a_gpus_kernels_and_arguments_in_place_answers_are_the_same(
-    monkeypatch, cudnn, parameters, draft_tokens
-):
-    asked = [
-        Conversation(str(number), (Message("user", f"{number} {'word ' * words}"),))
-        for number, words in enumerate((1, 25, 26, 27, 24, 3, 23, 28, 22, 29))
-    ]
-
-    def both_rounds(**choices) -> list[tuple[int, ...]]:
-        sampler = Sampler(CONFIG, parameters, Bytes(), LLAMA2, compute=COMPUTE, slots=8, **choices)
-        first = sampler.generate(asked, SamplingSettings(max_new_tokens=8))
-        again = [
-            one.append("assistant", completion.text).append("user", "and now?")
-            for one, completion in zip(asked, first, strict=True)
-        ]
-        second = sampler.generate(again, SamplingSettings(max_new_tokens=8))
-        return [one.tokens for one in (*first, *second)]
-
-    expected = both_rounds()
-    monkeypatch.setattr(engine, "LONGEST_CHUNK", 64)
-    monkeypatch.setattr(engine, "choose_prefill_kernel", lambda *choices: "cudnn")
-    monkeypatch.setattr(engine, "choose_decode_kernel", lambda *choices: "cudnn")
-    monkeypatch.setattr(engine, "_has_command_buffers", lambda mesh: True)
-    assert both_rounds(draft_tokens=draft_tokens) == expected
-
-
 def test_it_runs_in_bfloat16(parameters, tokenizer):
     half = {path: array.astype(jnp.bfloat16) for path, array in parameters.items()}
     sampler = Sampler(CONFIG, half, tokenizer, LLAMA2, compute=ComputeConfig("bfloat16"), slots=4)
@@ -294,143 +193,6 @@ def test_it_runs_in_bfloat16(parameters, tokenizer):
         CONFIG, parameters, tokenizer, LLAMA2, compute=ComputeConfig("bfloat16"), slots=4
     )
     assert wide.generate(RAGGED, SamplingSettings(max_new_tokens=5)) == completions
-
-
-def test_it_reports_finished_answers(parameters, tokenizer):
-    finished = []
-    sampler = Sampler(
-        CONFIG,
-        parameters,
-        tokenizer,
-        LLAMA2,
-        compute=COMPUTE,
-        slots=4,
-        observe=finished.append,
-    )
-    sampler.generate(RAGGED, SamplingSettings(max_new_tokens=2))
-    assert sum(finished) == len(RAGGED)
-
-
-def test_the_cache_is_updated_in_place(parameters):
-    """The compiled decode aliases the donated cache instead of copying it."""
-    mesh = make_mesh(MeshConfig(), jax.local_devices()[:1])
-    cache = empty_cache(CONFIG, "float32", mesh, slots=4, places=64)
-    compiled = decode.lower(
-        sampling_weights(CONFIG, parameters, "float32", mesh),
-        cache=cache,
-        rows=Rows(*(jnp.zeros(4, dtype) for dtype in DTYPES)),
-        history=jnp.zeros((4, 0), jnp.int32),
-        stop_ids=jnp.zeros(1, jnp.int32),
-        config=CONFIG,
-        compute=COMPUTE,
-        mesh=mesh,
-        steps=4,
-        window=64,
-        kernel="masked",
-    ).compile()
-    arrays = jax.tree.leaves(cache)
-    assert compiled.memory_analysis().alias_size_in_bytes >= sum(one.nbytes for one in arrays)
-
-
-def test_who_goes_on_keeps_a_slot_where_others_were_forgotten(parameters, tokenizer):
-    sampler = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=2)
-    going, ended, new = conversation(9), conversation(5), conversation(3)
-    [first] = sampler.generate([going], GREEDY)
-    [last] = sampler.generate([ended], GREEDY)
-    sampler.forget(ended.append("assistant", last.text))
-    sampler.generate([new], GREEDY)
-    asked = going.append("assistant", first.text).append("user", "a")
-    before = sampler.prefilled_tokens
-    sampler.generate([asked], GREEDY)
-    held = sampler.prompt_tokens(going) + len(first.tokens)
-    assert sampler.prefilled_tokens - before <= sampler.prompt_tokens(asked) - held + 1
-
-
-def test_who_waits_takes_a_slot_as_soon_as_one_is_free(parameters, tokenizer):
-    few = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
-    completions = few.generate(RAGGED, GREEDY)
-    assert_greedy(parameters, tokenizer, RAGGED, completions)
-
-
-def test_calls_of_several_threads_are_answered_together(parameters, tokenizer):
-    shared = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
-    alone = [shared.generate([one], DRAWN) for one in RAGGED]
-    with ThreadPoolExecutor(len(RAGGED)) as threads:
-        together = list(threads.map(lambda one: shared.generate([one], DRAWN), RAGGED))
-    assert together == alone
-
-
-def prompt_that_goes_on(tokenizer, asked, reply, again) -> list[int]:
-    """The next turn's prompt, in which the reply has the tokens that it was generated as."""
-    before = tokenize(asked, LLAMA2, tokenizer).tokens
-    end = [] if reply.finish_reason == "stop" else [tokenizer.special_id("</s>")]
-    turn = tokenize(again, LLAMA2, tokenizer)
-    return [*before, *reply.tokens, *end, *turn.tokens[turn.messages > 1]]
-
-
-def read_before(tokenizer, asked, reply) -> int:
-    """Tokens of a conversation that are in the cache after its answer, but for the last one."""
-    return len(tokenize(asked, LLAMA2, tokenizer).tokens) + len(reply.tokens) - 1
-
-
-def test_of_the_next_turn_no_more_is_read_than_is_new(sampler, parameters, tokenizer):
-    """What was said before is in the cache, token for token as it was generated."""
-    first = [conversation(words, f"two turns, {words}") for words in (6, 17)]
-    replies = sampler.generate(first, GREEDY)
-    second = [
-        one.append("assistant", reply.text).append("user", "again")
-        for one, reply in zip(first, replies, strict=True)
-    ]
-    before = sampler.prefilled_tokens
-    answers = sampler.generate(second, GREEDY)
-    new = 0
-    for one, reply, other, answer in zip(first, replies, second, answers, strict=True):
-        prompt = prompt_that_goes_on(tokenizer, one, reply, other)
-        new += len(prompt) - 1 - read_before(tokenizer, one, reply)
-        assert_continues(parameters, prompt, answer)
-    assert sampler.prefilled_tokens - before == new
-
-
-def assert_continues(parameters, prompt, completion):
-    """Greedy from these very tokens."""
-    whole = [*prompt, *completion.tokens]
-    tokens = np.zeros((1, CONFIG.max_position_embeddings), np.int32)
-    tokens[0, : len(whole)] = whole
-    real = (np.arange(tokens.shape[1]) < len(whole))[None].astype(np.int32)
-    likeliest = np.asarray(full_forward(parameters, tokens, real))[0]
-    assert likeliest[len(prompt) - 1 : len(whole) - 1].tolist() == list(completion.tokens)
-
-
-def test_who_is_held_goes_on_before_others_take_the_slots(parameters):
-    few = Sampler(CONFIG, parameters, Bytes(), LLAMA2, compute=COMPUTE, slots=4)
-    # With nothing in common; the longest are answered first, and the other four are held.
-    asked = [
-        Conversation(letter, (Message("user", letter * (40 + index)),))
-        for index, letter in enumerate("abcdefgh")
-    ]
-    replies = few.generate(asked, SamplingSettings(max_new_tokens=8))
-    again = [
-        one.append("assistant", reply.text).append("user", "again")
-        for one, reply in zip(asked, replies, strict=True)
-    ]
-    before = few.prefilled_tokens
-    few.generate(again, SamplingSettings(max_new_tokens=4))
-    pairs = list(zip(asked, replies, strict=True))
-    whole = sum(
-        len(prompt_that_goes_on(Bytes(), *pair, other)) - 1
-        for pair, other in zip(pairs, again, strict=True)
-    )
-    held = sum(read_before(Bytes(), *pair) for pair in pairs[:4])
-    assert few.prefilled_tokens - before == whole - held
-
-
-def test_what_prompts_have_in_common_is_read_once(parameters, tokenizer):
-    fresh = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4)
-    same = [conversation(20, f"sample {index}") for index in range(6)]
-    drawn = fresh.generate(same, DRAWN)
-    assert fresh.prefilled_tokens == len(tokenize(same[0], LLAMA2, tokenizer).tokens) - 1
-    apart = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=1)
-    assert apart.generate(same, DRAWN) == drawn
 
 
 def test_a_prompt_that_is_read_in_chunks_is_answered_the_same(monkeypatch, parameters, tokenizer):
@@ -445,162 +207,3 @@ def test_a_prompt_that_is_read_in_chunks_is_answered_the_same(monkeypatch, param
 def test_a_draw_from_the_one_most_probable_token_is_greedy(sampler):
     drawn = dataclasses.replace(GREEDY, temperature=1.0, top_k=1)
     assert sampler.generate(RAGGED, drawn) == sampler.generate(RAGGED, GREEDY)
-
-
-def test_what_is_followed_makes_up_the_answers(parameters, tokenizer):
-    followed = Sampler(
-        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=3, decode_steps=2
-    )
-    texts = [""] * len(RAGGED)
-    looks = 0
-
-    def follow(index, text):
-        nonlocal looks
-        texts[index] += text
-        looks += 1
-
-    settings = dataclasses.replace(DRAWN, max_new_tokens=24, stop=("e", "\n"))
-    completions = followed.generate(RAGGED, settings, follow)
-    assert texts == [one.text for one in completions]
-    assert any(texts)
-    assert looks > len(RAGGED)
-    assert followed.generate(RAGGED, settings) == completions
-
-
-class GaveUp(Exception):
-    pass
-
-
-@pytest.mark.parametrize("looks", [1, 3, 10])
-def test_a_call_that_is_given_up_frees_its_slots_and_changes_no_other(parameters, tokenizer, looks):
-    shared = Sampler(
-        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=4, decode_steps=2
-    )
-    expected = shared.generate(RAGGED[:3], GREEDY)
-    seen = 0
-
-    def give_up(index, text):
-        nonlocal seen
-        seen += 1
-        if seen == looks:
-            raise GaveUp
-
-    with ThreadPoolExecutor(1) as threads:
-        other = threads.submit(shared.generate, RAGGED[:3], GREEDY)
-        with pytest.raises(GaveUp):
-            shared.generate(RAGGED[3:], GREEDY, give_up)
-        assert other.result() == expected
-    assert seen == looks
-    assert shared.free_slots == shared.slots == 4
-    # Who comes next goes on from what the given-up answers left in the slots.
-    assert_greedy(parameters, tokenizer, RAGGED, shared.generate(RAGGED, GREEDY))
-
-
-def test_a_slow_follower_keeps_nobody_waiting(parameters, tokenizer):
-    shared = Sampler(
-        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=2, decode_steps=2
-    )
-    others_done = threading.Event()
-
-    def wait(index, text):
-        assert others_done.wait(60)
-
-    with ThreadPoolExecutor(1) as threads:
-        slow = threads.submit(shared.generate, RAGGED[:1], GREEDY, wait)
-        shared.generate(RAGGED[1:], GREEDY)
-        others_done.set()
-        assert len(slow.result()) == 1
-
-
-def test_a_short_answer_does_not_wait_for_the_end_of_a_long_one(parameters, tokenizer):
-    shared = Sampler(
-        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=2, decode_steps=1
-    )
-    looks = []
-    begun = threading.Event()
-
-    def follow(index, text):
-        looks.append(text)
-        begun.set()
-
-    with ThreadPoolExecutor(1) as threads:
-        settings = SamplingSettings(max_new_tokens=200)
-        long = threads.submit(shared.generate, RAGGED[:1], settings, follow)
-        assert begun.wait(60)
-        shared.generate(RAGGED[1:2], SamplingSettings(max_new_tokens=1))
-        assert not long.done()
-        long.result()
-
-
-def test_an_answer_that_ends_while_its_follower_is_slow_is_told_to_its_end(parameters, tokenizer):
-    shared = Sampler(
-        CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, decode_steps=1
-    )
-    settings = [dataclasses.replace(DRAWN, max_new_tokens=4, seed=seed) for seed in range(40)]
-
-    def ask(setting):
-        told = []
-        follow = lambda index, text: (time.sleep(0.02), told.append(text))  # noqa: E731
-        [completion] = shared.generate(RAGGED[:1], setting, follow)
-        return "".join(told) == completion.text
-
-    with ThreadPoolExecutor(8) as threads:
-        assert all(threads.map(ask, settings))
-
-
-def test_a_copy_that_fails_takes_no_slot_and_keeps_nobody_waiting(
-    monkeypatch, parameters, tokenizer, sampler
-):
-    fails = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=3)
-    first, second = (
-        Conversation(end, (Message("user", 40 * "x" + 30 * end),)) for end in ("a", "b")
-    )
-    fails.generate([first], GREEDY)
-    copy, failures = fails.engine.copy, iter([GaveUp])
-
-    def fail_once(*arguments):
-        for failure in failures:
-            raise failure
-        copy(*arguments)
-
-    monkeypatch.setattr(fails.engine, "copy", fail_once)
-    with pytest.raises(GaveUp):
-        fails.generate([second], GREEDY)
-    assert fails.free_slots == fails.slots
-    with ThreadPoolExecutor(1) as threads:
-        answer = threads.submit(fails.generate, [second], GREEDY).result(60)
-    assert answer == sampler.generate([second], GREEDY)
-
-
-def test_a_step_that_fails_fails_one_call_and_no_other(monkeypatch, parameters, tokenizer, sampler):
-    shared = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
-    # Of so few tokens, which begin differently, four are read at once: however many of the eight
-    # the first step finds, it or the next one reads several.
-    asked = [Conversation(text, (Message("user", 3 * text),)) for text in "abcdefgh"]
-    expected = [sampler.generate([one], GREEDY) for one in asked]
-    begin, check_room = shared.engine.begin, shared.engine.check_room
-    came, failures = threading.Barrier(8), iter([GaveUp])
-
-    def come(tokens):
-        check_room(tokens)
-        came.wait(60)
-
-    def fail_once(slots, hidden, rows, prompts):
-        time.sleep(0.5)  # meanwhile all others wait
-        for failure in failures if len(prompts) > 1 else ():
-            raise failure
-        return begin(slots, hidden, rows, prompts)
-
-    def ask(one):
-        try:
-            return shared.generate([one], GREEDY)
-        except GaveUp:
-            return None
-
-    monkeypatch.setattr(shared.engine, "begin", fail_once)
-    monkeypatch.setattr(shared.engine, "check_room", come)
-    with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(ask, asked))
-    assert answers.count(None) == 1
-    assert all(one in (None, other) for one, other in zip(answers, expected, strict=True))
-    assert shared.free_slots == shared.slots
