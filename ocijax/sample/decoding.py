@@ -387,13 +387,23 @@ def _choose(decoder: Decoder, hidden: jax.Array, rows: Rows) -> tuple[jax.Array,
     def each(array: jax.Array) -> jax.Array:
         return jnp.repeat(array, width)
 
-    counts = (rows.counts[:, None] + jnp.arange(width, dtype=jnp.int32)).reshape(-1)
-    fold_in = jax.vmap(jax.random.fold_in)
-    keys = fold_in(fold_in(jax.vmap(jax.random.key)(each(rows.seeds)), each(rows.indices)), counts)
+    def by_settings(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+        counts = (rows.counts[:, None] + jnp.arange(width, dtype=jnp.int32)).reshape(-1)
+        fold_in = jax.vmap(jax.random.fold_in)
+        keys = jax.vmap(jax.random.key)(each(rows.seeds))
+        keys = fold_in(fold_in(keys, each(rows.indices)), counts)
+        settings = map(each, (rows.temperature, rows.top_p, rows.top_k))
+        tokens = choose_tokens(logits, keys, *settings)
+        return tokens, log_probabilities(logits, tokens, each(rows.scored))
+
+    def greedily(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+        tokens = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        return tokens, jnp.zeros(tokens.shape, jnp.float32)
+
     logits = decoder.logits(hidden.reshape(slots * width, -1))
-    settings = map(each, (rows.temperature, rows.top_p, rows.top_k))
-    tokens = choose_tokens(logits, keys, *settings)
-    scores = log_probabilities(logits, tokens, each(rows.scored))
+    # One choice among programs, where mostly all rows want the same: each takes a GPU some time.
+    plain = ~((rows.temperature > 0) | rows.scored).any()
+    tokens, scores = jax.lax.cond(plain, greedily, by_settings, logits)
     return tokens.reshape(slots, width), scores.reshape(slots, width)
 
 
