@@ -44,10 +44,10 @@ LONGEST_CHUNK = 512
 CHUNK_ROWS = 8
 """Prompts of which a chunk is read at once where several wait; otherwise one."""
 
-_MANY_ROWS = 64
-"""Of a matrix product, from which on XLA's own products are slower than cuBLAS's."""
 _CUBLAS_ALONE = {"xla_gpu_enable_triton_gemm": False}
 """Tries no products of XLA's own, which takes long."""
+_UNSPLIT = {"xla_gpu_experimental_force_split_k": 1}
+"""Splits no product along what it sums up: a kernel has to add the parts."""
 _LOOP_ON_DEVICE = {
     "xla_gpu_enable_command_buffer": (
         "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
@@ -139,18 +139,10 @@ class Engine:
             **static,
         )
 
-        def decode_options(drafts: int) -> dict[str, Any]:
-            if not gpu:
-                return {}
-            rows = self.slots // parts * (1 + drafts)
-            # A weight in eight bits would be written out in sixteen for cuBLAS.
-            few = rows < _MANY_ROWS or int8_weights
-            return _LOOP_ON_DEVICE | ({} if few else _CUBLAS_ALONE)
-
         self._decode = {
             drafts: CompiledFunction(
                 *(decode, weights),
-                options=decode_options(drafts),
+                options=_LOOP_ON_DEVICE | _UNSPLIT if gpu else {},
                 steps=steps,
                 draft_tokens=drafts,
                 **static,
