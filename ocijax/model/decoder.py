@@ -21,8 +21,9 @@ from ocijax.sharding import constrain, runs_on_tpu
 Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, Any], tuple[jax.Array, Any]]
 """``(layer index, query, key, value, state) -> (context, state)``.
 
-Query, key and value are rotated already, ``[batch, length, heads, head_dim]``; ``state`` is
-what the caller threads through the layers: nothing in training, the cache in sampling.
+Query, key and value are rotated already, unless `Decoder.run_layers` is given no positions,
+``[batch, length, heads, head_dim]``; ``state`` is what the caller threads through the layers:
+nothing in training, the cache in sampling.
 """
 
 Whole = Callable[[str, jax.Array], jax.Array]
@@ -200,7 +201,12 @@ class DecoderLayer(_Block):
         return self.linear("down", constrain(inner, "batch", "length", "intermediate"))
 
     def __call__(
-        self, index: jax.Array, hidden: jax.Array, positions: jax.Array, attend: Attend, state: Any
+        self,
+        index: jax.Array,
+        hidden: jax.Array,
+        positions: jax.Array | None,
+        attend: Attend,
+        state: Any,
     ) -> tuple[jax.Array, Any]:
         """One layer over ``hidden`` ``[batch, length, hidden]``; returns it and the new state."""
         config = self.config
@@ -208,7 +214,8 @@ class DecoderLayer(_Block):
         query, key, value = self.linears(("query", "key", "value"), normed)
         if config.query_key_norm:
             query, key = self.norm("query_norm", query), self.norm("key_norm", key)
-        query, key = rotate(query, positions, config), rotate(key, positions, config)
+        if positions is not None:
+            query, key = rotate(query, positions, config), rotate(key, positions, config)
         query = constrain(query, "batch", "length", "heads", "head_dim")
         query, key, value = named(query, QUERY), named(key, KEY), named(value, VALUE)
         context, state = attend(index, query, key, value, state)
@@ -315,12 +322,15 @@ class Decoder(_Block):
     def run_layers(
         self,
         tokens: jax.Array,
-        positions: jax.Array,
+        positions: jax.Array | None,
         attend: Attend,
         state: Any,
         remat: Remat = "none",
     ) -> tuple[jax.Array, Any]:
-        """All layers with the caller's attention; returns hidden states and the final state."""
+        """All layers with the caller's attention; returns hidden states and the final state.
+
+        Without ``positions`` queries and keys are not rotated, which is left to ``attend``.
+        """
         # Gathered over `fsdp` before the look-up: a look-up in a split table reshards its result.
         embedding = constrain(self.parameter("embedding"), "vocab", "width")
         hidden = constrain(embedding[tokens], "batch", "length", "width")

@@ -20,11 +20,16 @@ def rotate(array: jax.Array, positions: jax.Array, config: ModelConfig) -> jax.A
       Same shape and dtype; angles and products are in fp32 or wider.
     """
     wide = jnp.promote_types(array.dtype, jnp.float32)
-    angles = positions[..., None, None].astype(wide) * frequencies(config, wide)
-    sine, cosine = jnp.sin(angles), jnp.cos(angles)
+    turns = angles(positions[..., None], config, wide)
+    sine, cosine = jnp.sin(turns), jnp.cos(turns)
     first, second = jnp.split(array.astype(wide), 2, axis=-1)
     rotated = [first * cosine - second * sine, second * cosine + first * sine]
     return jnp.concatenate(rotated, axis=-1).astype(array.dtype)
+
+
+def angles(positions: jax.Array, config: ModelConfig, dtype: jnp.dtype) -> jax.Array:
+    """By which pairs of a head are rotated, in radians, ``[*positions, head_dim // 2]``."""
+    return positions[..., None].astype(dtype) * frequencies(config, dtype)
 
 
 def frequencies(config: ModelConfig, dtype: jnp.dtype) -> jax.Array:

@@ -17,11 +17,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig, Decoder, project, project_transposed
 from ocijax.model.parameters import Parameters
-from ocijax.sample.cache import Cache, as_held, as_read, pin
+from ocijax.model.rotary import angles
+from ocijax.sample.cache import Cache, LayerCache, as_held, as_read, pin
 from ocijax.sample.choice import choose_tokens, log_probabilities
 from ocijax.sample.decode_attention import DecodeKernel, attend_to_slots
 from ocijax.sample.lookup import look_up
 from ocijax.sample.prefill_attention import PrefillKernel, attend_to_prompt
+from ocijax.sample.rotate_and_write import rotate_and_write
 
 
 class Rows(NamedTuple):
@@ -236,7 +238,7 @@ def begin(
     jax.jit,
     static_argnames=(
         *("config", "compute", "mesh", "transposed"),
-        *("steps", "window", "kernel", "draft_tokens"),
+        *("steps", "window", "kernel", "draft_tokens", "fused_write"),
     ),
     donate_argnames=("cache", "rows", "history"),
 )
@@ -254,6 +256,7 @@ def decode(
     window: int,
     kernel: DecodeKernel,
     draft_tokens: int = 0,
+    fused_write: bool = False,
     transposed: bool = False,
 ) -> tuple[Cache, Rows, jax.Array, Generated]:
     """Generates more tokens of every answer, in up to ``steps`` forwards.
@@ -277,6 +280,7 @@ def decode(
       window: places of a slot, from the first, that may be looked at: more than any answer fills.
       kernel: for attention of one token, see `ocijax.sample.decode_attention`.
       draft_tokens: tokens that are looked up for each forward.
+      fused_write: whether to write to the cache by `ocijax.sample.rotate_and_write`.
       transposed: whether the weights are, see `ocijax.sample.weights.sampling_weights`.
 
     Returns:
@@ -299,8 +303,14 @@ def decode(
 
             def attend(index, query, key, value, layers):
                 layer, *others = layers
-                new = as_held(key, value, layer)
-                layer = _each(lambda held, new: _write(held, new, places), layer, new)
+                if fused_write:
+                    query, *held = rotate_and_write(
+                        query, key, value, turns, layer.keys, layer.values, places
+                    )
+                    layer = LayerCache(*held)
+                else:
+                    new = as_held(key, value, layer)
+                    layer = _each(lambda held, new: _write(held, new, places), layer, new)
                 keys, values = as_read(
                     _each(lambda held: held[:, :, :window], layer), compute.dtype
                 )
@@ -309,7 +319,10 @@ def decode(
                 )
                 return context, (*others, layer)
 
-            hidden, cache = decoder.run_layers(chunk, positions, attend, cache)
+            turns = angles(positions, config, jnp.float32)
+            hidden, cache = decoder.run_layers(
+                chunk, None if fused_write else positions, attend, cache
+            )
             tokens, scores = _choose(decoder, hidden, rows)
             # A draft stands as far as it is what is chosen after what stands before it.
             right = jnp.cumprod(drafted == tokens[:, :-1], axis=1).sum(axis=1)

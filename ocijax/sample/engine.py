@@ -34,6 +34,7 @@ from ocijax.sample.decoding import (
     set_rows,
 )
 from ocijax.sample.prefill_attention import choose_prefill_kernel
+from ocijax.sample.rotate_and_write import is_for_mosaic
 from ocijax.sample.weights import sampling_weights
 from ocijax.sharding import axis_size, bytes_on_a_device
 
@@ -145,6 +146,7 @@ class Engine:
                 options=_LOOP_ON_DEVICE | _UNSPLIT if gpu else {},
                 steps=steps,
                 draft_tokens=drafts,
+                fused_write=is_for_mosaic(*self._shape[:3]),
                 **static,
             )
             for drafts in {0, draft_tokens}

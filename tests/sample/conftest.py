@@ -1,10 +1,13 @@
 """A tiny random model and conversations of many lengths."""
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 import pytest
+from jax._src.pallas.mosaic_gpu.interpret.params import force_gpu_interpret_mode
 
 from ocijax.conversation import Conversation, Message
 from ocijax.model.config import ModelConfig
@@ -51,6 +54,14 @@ def cudnn(monkeypatch) -> None:
     """cuDNN's attention, on a CPU as JAX computes it."""
     if jax.default_backend() == "cpu":
         emulate_cudnn(monkeypatch)
+
+
+@pytest.fixture
+def mosaic() -> Iterator[None]:
+    """Kernels of Mosaic GPU, on a CPU by JAX's interpreter."""
+    on_cpu = jax.default_backend() == "cpu"
+    with force_gpu_interpret_mode() if on_cpu else nullcontext():
+        yield
 
 
 class Bytes:

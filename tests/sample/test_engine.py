@@ -65,7 +65,7 @@ def test_nothing_is_compiled_once_all_is_compiled_ahead(monkeypatch, parameters,
 
 @pytest.mark.parametrize("draft_tokens", [0, 3])
 def test_with_a_gpus_kernels_and_arguments_in_place_answers_are_the_same(
-    monkeypatch, cudnn, parameters, draft_tokens
+    monkeypatch, cudnn, mosaic, parameters, draft_tokens
 ):
     asked = [
         Conversation(str(number), (Message("user", f"{number} {'word ' * words}"),))
@@ -86,6 +86,7 @@ def test_with_a_gpus_kernels_and_arguments_in_place_answers_are_the_same(
     monkeypatch.setattr(engine, "LONGEST_CHUNK", 64)
     monkeypatch.setattr(engine, "choose_prefill_kernel", lambda *choices: "cudnn")
     monkeypatch.setattr(engine, "choose_decode_kernel", lambda *choices: "cudnn")
+    monkeypatch.setattr(engine, "is_for_mosaic", lambda *choices: True)
     monkeypatch.setattr(engine, "_has_command_buffers", lambda mesh: True)
     assert both_rounds(draft_tokens=draft_tokens) == expected
 

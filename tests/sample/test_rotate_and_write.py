@@ -1,0 +1,46 @@
+"""A GPU's own kernel that writes to the cache, against what it stands for."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ocijax.model.rotary import angles, rotate
+from ocijax.sample.rotate_and_write import rotate_and_write
+from tests.sample.conftest import CONFIG
+
+PLACES = 64
+
+
+@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize(
+    ("heads", "key_value_heads", "head_dim"), [(4, 4, 64), (8, 2, 128), (4, 1, 256)]
+)
+def test_queries_are_rotated_and_keys_and_values_written_where_they_belong(
+    mosaic, heads, key_value_heads, head_dim, width
+):
+    random = np.random.default_rng(0)
+
+    def normal(*shape):
+        return jnp.asarray(random.normal(size=shape), jnp.bfloat16)
+
+    slots = 3
+    query = normal(slots, width, heads, head_dim)
+    key, value = (normal(slots, width, key_value_heads, head_dim) for _ in range(2))
+    keys, values = (normal(slots, key_value_heads, PLACES, head_dim) for _ in range(2))
+    config = dataclasses.replace(CONFIG, head_dim=head_dim)
+    places = np.array([0, 17, PLACES - width], np.int32)
+    positions = places[:, None] + np.arange(width)
+    turns = angles(jnp.asarray(positions), config, jnp.float32)
+    found = rotate_and_write(query, key, value, turns, keys, values, jnp.asarray(places))
+
+    rotated, written = rotate(query, positions, config), rotate(key, positions, config)
+    expected = [rotated, np.array(keys), np.array(values)]
+    for slot, token in np.ndindex(slots, width):
+        expected[1][slot, :, positions[slot, token]] = written[slot, token]
+        expected[2][slot, :, positions[slot, token]] = value[slot, token]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(
+            np.asarray(one, np.float32), np.asarray(other, np.float32), rtol=2**-7
+        )
