@@ -1,7 +1,7 @@
-"""Rotates queries and keys and writes keys and values to their slots, by one kernel of a GPU's.
+"""Rotates queries and keys and writes keys and values to their slots, by one kernel on Hopper.
 
-XLA makes three of it in each layer. With few tokens each takes as long to begin and to end as to do
-its work.
+XLA makes three of it in each layer. With few tokens a kernel takes as long to begin and to end as to
+do its work.
 """
 
 import math
@@ -30,11 +30,11 @@ def is_for_mosaic(config: ModelConfig, dtype: str, mesh: Mesh) -> bool:
       mesh: of the devices.
     """
     device = mesh.devices.flat[0]
-    if device.platform != "gpu" or mesh.size > 1 or dtype not in ("bfloat16", "float16"):
+    if device.platform != "gpu" or device.compute_capability != "9.0" or mesh.size > 1:
         return False
-    numbers = _heads_of_program(config.num_key_value_heads, config.head_dim) * config.head_dim
-    # Halves of heads are divided among threads; what JAX makes of the kernel is for Hopper on.
-    return numbers // 2 % _THREADS == 0 and float(device.compute_capability) >= 9.0
+    # Halves of heads are divided among threads.
+    half = _heads_of_program(config.num_key_value_heads, config.head_dim) * config.head_dim // 2
+    return half % _THREADS == 0 and dtype in ("bfloat16", "float16")
 
 
 @jax.jit
