@@ -122,6 +122,7 @@ def prefill_seconds(engine: Engine, rows: int, length: int) -> float:
     """To read as many prompts of ``length`` tokens, and nothing else."""
     random = np.random.default_rng(0)
     tokens = random.integers(0, 100, length, np.int32)
+    engine.make_room(length)
 
     def read() -> None:
         for first in range(0, rows, CHUNK_ROWS):

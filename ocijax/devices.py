@@ -67,6 +67,12 @@ def bandwidth(device_kind: str) -> float | None:
     return kind.bandwidth if kind else None
 
 
+def memory_in_use(device: jax.Device) -> int | None:
+    """Bytes that a device holds now, for programs too; ``None`` where it does not tell: a CPU."""
+    statistics = device.memory_stats()
+    return statistics and statistics["bytes_in_use"]
+
+
 def memory_limit(device: jax.Device) -> int:
     """Bytes that programs may take of a device's memory.
 

@@ -1,7 +1,7 @@
 """The devices' side of sampling: weights, cache and rows, and the programs that work on them.
 
-Programs are for few shapes, to which lengths are rounded up. But for `Engine.wait`, and where slots
-grow, nothing here waits for a device.
+Programs are for few shapes, to which lengths are rounded up. But for `Engine.wait`, and where an
+engine begins and its slots grow, nothing here waits for a device.
 """
 
 import os
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ocijax.devices import GIBIBYTE, memory_limit
+from ocijax.devices import GIBIBYTE, memory_in_use, memory_limit
 from ocijax.errors import InputError
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
@@ -94,7 +94,8 @@ class Engine:
       steps: forwards of a call of `decode`.
       draft_tokens: most that are looked up for each forward; 0: never any.
       stop_id: the token that ends an answer.
-      room: tokens that slots hold at first; they grow as they are needed.
+      room: tokens that slots hold at least; they grow as they are needed. They are made when they
+        are first: until then the parameters, which the weights are made of, may be let go.
       int8_weights: hold the layers' weights in eight bits.
       int8_cache: hold keys and values in eight bits.
     """
@@ -131,7 +132,10 @@ class Engine:
         weights = sampling_weights(
             *(config, parameters, compute.dtype, mesh), transposed=transposed, int8=int8_weights
         )
-        self._free = memory_limit(mesh.local_devices[0]) - bytes_on_a_device(weights)
+        self._device = mesh.local_devices[0]
+        self._model_bytes = bytes_on_a_device(weights)
+        # What they are made of is held until they are there.
+        jax.block_until_ready(weights)
         static = {"config": config, "compute": compute, "mesh": mesh, "transposed": transposed}
         self._prefill = CompiledFunction(
             *(prefill, weights),
@@ -163,7 +167,8 @@ class Engine:
         rows = Rows(*(np.zeros(self.slots, dtype) for dtype in DTYPES))
         self._rows = jax.device_put(rows, self._everywhere)
         self._cache = self._history = None
-        self.make_room(room)
+        self._room = self._places_for(room)
+        self._check_memory(self._room, memory_limit(self._device) - self._model_bytes)
 
     @property
     def programs(self) -> int:
@@ -178,23 +183,21 @@ class Engine:
         Raises:
           InputError: they do not; it says how many slots would.
         """
-        places = self._places_for(tokens)
+        places = max(self._places_for(tokens), self._places)
         if self._cache is None or places > self._places:
-            self._check_memory(places)
+            self._check_memory(places, self._free())
 
-    def _check_memory(self, places: int, computing: int = 0) -> None:
-        """Checks that slots of so many places fit beside the model and bytes that are computed in.
+    def _check_memory(self, places: int, free: int, computing: int = 0) -> None:
+        """Checks that slots of so many places fit in free bytes, and some that are computed in.
 
         Raises:
           InputError: they do not.
         """
         needed = bytes_on_a_device(abstract_cache(*self._shape, places))
-        if needed + computing <= self._free:
+        if needed + computing <= free:
             return
-        taken, beside, free = (
-            f"{size / GIBIBYTE:.2f} GiB" for size in (needed, computing, self._free)
-        )
-        fitting = f"{max(0, self.slots * (self._free - computing) // needed)} fit"
+        fitting = f"{max(0, self.slots * (free - computing) // needed)} fit"
+        taken, beside, free = (f"{size / GIBIBYTE:.2f} GiB" for size in (needed, computing, free))
         if computing:
             # Of fewer slots programs compute in less.
             taken, fitting = f"{taken} and {beside} to compute in", f"at least {fitting}"
@@ -203,16 +206,23 @@ class Engine:
             f"device, where {free} are left beside the model: {fitting}"
         )
 
+    def _free(self) -> int:
+        """Bytes of a device beside the model, the slots, and whatever else is there."""
+        taken = memory_in_use(self._device)
+        if taken is None:
+            taken = self._model_bytes + bytes_on_a_device(self._cache)
+        return memory_limit(self._device) - taken
+
     def make_room(self, tokens: int) -> None:
         """Makes slots hold so many tokens; what they hold stays.
 
         Raises:
           InputError: they do not fit beside the model, see `check_room`.
         """
-        places = self._places_for(tokens)
-        if self._cache is not None and places <= self._places:
+        places = max(self._places_for(tokens), self._places)
+        if self._cache is not None and places == self._places:
             return
-        self.check_room(tokens)
+        self._check_memory(places, self._free())
         recorded = places if self._draft_tokens else 0
         if self._cache is None:
             self._cache = empty_cache(*self._shape, places)
@@ -430,7 +440,8 @@ class Engine:
                 )
             programs = [each.result() for each in compiling]
         computing = max(one.memory_analysis().temp_size_in_bytes for one in programs)
-        self._check_memory(self._places, computing)
+        held = bytes_on_a_device(self._cache)
+        self._check_memory(self._places, self._free() + held, computing)
 
     def _places_for(self, tokens: int) -> int:
         """Of a slot that holds so many tokens."""
@@ -446,8 +457,8 @@ class Engine:
 
     @property
     def _places(self) -> int:
-        """Of a slot."""
-        return self._cache[0].keys.shape[2]
+        """Of a slot; of one that is to be made, where there is none yet."""
+        return self._room if self._cache is None else self._cache[0].keys.shape[2]
 
     def _prefill_window(self, filled: int) -> int:
         """Places that a chunk looks at which goes on; few steps, since there are many lengths."""

@@ -14,7 +14,7 @@ from ocijax.train.checkpoint import LoadedModel, load_model
 def load_sampler(
     folder: str | Path, dtype: str = "", tensor: int = 1, template: str = "", **options: Any
 ) -> tuple[Sampler, LoadedModel]:
-    """The sampler and its model.
+    """The sampler and its model, without the parameters: the sampler holds them as it reads them.
 
     Args:
       folder: a checkpoint of one step, or a Hugging Face folder.
@@ -29,7 +29,8 @@ def load_sampler(
     dtype = dtype or default_dtype(jax.default_backend())
     mesh = make_mesh(MeshConfig(tensor=tensor))
     model = load_model(folder, mesh, dtype, template)
-    return Sampler(*model, compute=ComputeConfig(dtype=dtype), mesh=mesh, **options), model
+    sampler = Sampler(*model, compute=ComputeConfig(dtype=dtype), mesh=mesh, **options)
+    return sampler, model._replace(parameters={})
 
 
 def default_dtype(platform: str) -> str:

@@ -15,15 +15,17 @@ from ocijax.sample.settings import SamplingSettings
 from ocijax.sample.weights import sampling_weights
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.template import LLAMA2
-from tests.sample.conftest import COMPUTE, CONFIG, RAGGED, Bytes, conversation
+from tests.sample.conftest import COMPUTE, CONFIG, GREEDY, RAGGED, Bytes, conversation
+
+A_SLOT = 2 * CONFIG.num_hidden_layers * CONFIG.num_key_value_heads * CONFIG.head_dim * 4 * 128
+"""Bytes of a slot of 128 tokens."""
 
 
 def test_more_slots_than_memory_holds_are_refused_with_how_many_fit(
     monkeypatch, parameters, tokenizer
 ):
     weights = sum(array.nbytes for array in parameters.values())
-    a_slot = 2 * CONFIG.num_hidden_layers * CONFIG.num_key_value_heads * CONFIG.head_dim * 4 * 128
-    limit = weights + 5 * a_slot
+    limit = weights + 5 * A_SLOT
     monkeypatch.setattr(engine, "memory_limit", lambda device: limit)
     with pytest.raises(InputError, match=r"8 conversations at once, of 128 tokens each, .*: 5 fit"):
         Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, context=127)
@@ -32,12 +34,35 @@ def test_more_slots_than_memory_holds_are_refused_with_how_many_fit(
         growing.generate([conversation(20)], SamplingSettings(max_new_tokens=150))
 
 
+def test_what_else_a_device_holds_is_not_there_for_slots(monkeypatch, parameters, tokenizer):
+    limit = 100 * A_SLOT
+    monkeypatch.setattr(engine, "memory_limit", lambda device: limit)
+    crowded = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, context=127)
+    monkeypatch.setattr(engine, "memory_in_use", lambda device: limit - 3 * A_SLOT)
+    with pytest.raises(InputError, match=r"8 conversations at once, of 128 tokens each, .*: 3 fit"):
+        crowded.generate(RAGGED[:5], GREEDY)
+    monkeypatch.setattr(engine, "memory_in_use", lambda device: limit - 8 * A_SLOT)
+    assert len(crowded.generate(RAGGED[:5], GREEDY)) == 5
+
+
+def test_slots_are_made_once_there_is_something_to_answer(parameters, tokenizer):
+    """Until then whoever gave the parameters may let them go."""
+
+    def held() -> int:
+        return sum(array.nbytes for array in jax.live_arrays())
+
+    before = held()
+    late = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=500, context=127)
+    assert held() - before < 500 * A_SLOT
+    late.generate(RAGGED[:1], GREEDY)
+    assert held() - before > 500 * A_SLOT
+
+
 def test_slots_that_leave_no_memory_to_compute_in_are_refused_before_anything_is_answered(
     monkeypatch, parameters, tokenizer
 ):
     weights = sum(array.nbytes for array in parameters.values())
-    a_slot = 2 * CONFIG.num_hidden_layers * CONFIG.num_key_value_heads * CONFIG.head_dim * 4 * 128
-    monkeypatch.setattr(engine, "memory_limit", lambda device: weights + 8 * a_slot)
+    monkeypatch.setattr(engine, "memory_limit", lambda device: weights + 8 * A_SLOT)
     full = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, context=127)
     with pytest.raises(
         InputError, match=r"^8 conversations .* GiB to compute in .*: at least \d+ fit"
