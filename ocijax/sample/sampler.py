@@ -21,7 +21,7 @@ from ocijax.sample.detokenization import AnswerText
 from ocijax.sample.engine import AT_REST, CHUNK_ROWS, Chunk, Engine
 from ocijax.sample.pace import Pace
 from ocijax.sample.settings import Completion, SamplingSettings
-from ocijax.sample.slots import WORTH_COPYING, Slots
+from ocijax.sample.slots import Slots
 from ocijax.sample.transcripts import Transcripts
 from ocijax.sharding import MeshConfig, make_mesh
 from ocijax.template import Template
@@ -134,7 +134,8 @@ class Sampler:
 
     Args:
       config: the model's shape.
-      parameters: on the mesh, as `ocijax.train.checkpoint.load_model` gives them.
+      parameters: on the mesh, as `ocijax.train.checkpoint.load_model` gives them. Whoever lets go
+        of them before the first answer has room for more slots.
       tokenizer: the model's.
       template: the model's.
       compute: how the forward runs.
@@ -152,7 +153,7 @@ class Sampler:
 
     Attributes:
       engine: the devices' side.
-      prefilled_tokens: tokens of prompts that were read so far and were in no slot already.
+      prefilled_tokens: tokens of prompts that were read so far, and not copied or gone on from.
       generated_tokens: tokens of answers so far.
       forwards: of each answer, summed up: how often what it says next was computed.
 
@@ -394,7 +395,7 @@ class Sampler:
             while self._forgotten:
                 self._slots.forget(self._forgotten.popleft())
             prompt = request.prompt[:-1]
-            if self._slots.promised(prompt) - self._slots.known(prompt) >= WORTH_COPYING:
+            if self._slots.worth_waiting(prompt):
                 break  # What they have in common is there to copy once it is read.
             self.engine.make_room(request.longest)
             place = self._slots.take(prompt)

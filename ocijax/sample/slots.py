@@ -48,12 +48,13 @@ class Slots:
         return self._taken.count(False)
 
     def known(self, prompt: np.ndarray) -> int:
-        """How many first tokens of a prompt some slot holds."""
-        return int(self._held.shared(prompt).max())
+        """How many first tokens of a prompt need not be read if it takes a slot now."""
+        return self._source(prompt)[1]
 
-    def promised(self, prompt: np.ndarray) -> int:
-        """How many some slot holds once all is read that slots were taken for."""
-        return int(self._promised.shared(prompt).max())
+    def worth_waiting(self, prompt: np.ndarray) -> bool:
+        """Whether many more need not be once all is read that slots were taken for."""
+        promised = int(self._promised.shared(prompt).max())
+        return promised - self.known(prompt) >= WORTH_COPYING
 
     def take(self, prompt: np.ndarray) -> Place:
         """Takes a slot for a prompt.
@@ -64,20 +65,26 @@ class Slots:
         Args:
           prompt: ``[length]`` int32, the tokens to be read.
         """
-        common = self._held.shared(prompt)
-        best = int(common.argmax())
-        goes_on = 0 < common[best] == self._held.lengths[best] and not self._taken[best]
+        source, known, goes_on = self._source(prompt)
         if goes_on:
-            slot = best
+            slot = source
         else:
             idle = (slot for slot, taken in enumerate(self._taken) if not taken)
             slot = min(idle, key=self._left.__getitem__)
-        worth_it = goes_on or common[best] >= WORTH_COPYING
-        source, known = (best, int(common[best])) if worth_it else (slot, 0)
         self._taken[slot] = True
         self._promised[slot] = prompt
         self.hold(slot, prompt[:known])
-        return Place(slot, source, known)
+        return Place(slot, source if known else slot, known)
+
+    def _source(self, prompt: np.ndarray) -> tuple[int, int, bool]:
+        """The slot that holds most of a prompt, how many tokens are worth having from there, and
+        whether the prompt goes on from all that it holds.
+        """
+        common = self._held.shared(prompt)
+        best = int(common.argmax())
+        goes_on = 0 < common[best] == self._held.lengths[best] and not self._taken[best]
+        worth_it = goes_on or common[best] >= WORTH_COPYING
+        return best, int(common[best]) if worth_it else 0, bool(goes_on)
 
     def forget(self, tokens: np.ndarray) -> None:
         """Has what holds the first of these tokens, and nothing else, be given away first."""

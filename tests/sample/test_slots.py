@@ -35,12 +35,25 @@ def test_what_was_read_of_a_prompt_that_is_being_answered_can_be_copied():
     assert slots.take(LONG) == Place(1 - first.slot, first.slot, 40)
 
 
-def test_what_a_slot_was_taken_for_is_promised_before_it_is_read():
+def test_what_a_slot_was_taken_for_is_worth_waiting_for_until_it_is_read():
     slots = Slots(2)
+    assert not slots.worth_waiting(LONG)
     first = slots.take(LONG)
-    assert (slots.known(LONG), slots.promised(LONG)) == (0, len(LONG))
+    assert slots.worth_waiting(LONG)
+    slots.hold(first.slot, LONG)
+    assert not slots.worth_waiting(LONG)
     slots.leave(first.slot, LONG[:40])
-    assert (slots.known(LONG), slots.promised(LONG)) == (40, 40)
+    assert not slots.worth_waiting(LONG)
+
+
+def test_so_it_is_where_too_little_to_copy_is_held_already():
+    slots = Slots(3)
+    slots.leave(slots.take(LONG).slot, LONG[:8])
+    branch = np.concatenate([LONG[:8], OTHER])
+    begun = np.concatenate([branch[: WORTH_COPYING + 4], LONG])
+    slots.take(begun)
+    assert slots.known(branch) == 0
+    assert slots.worth_waiting(branch)
 
 
 def test_little_in_common_is_not_worth_copying():
