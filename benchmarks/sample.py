@@ -28,7 +28,7 @@ from benchmarks.shapes import SHAPES
 from ocijax.devices import bandwidth, peak_flops
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig
-from ocijax.model.parameters import Parameters, parameter_table
+from ocijax.model.parameters import parameter_table
 from ocijax.program import run
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
@@ -69,14 +69,12 @@ def transformers_seconds(rows: int) -> float | None:
     return peer_seconds("benchmarks.transformers_sample", f"--rows={rows}", *arguments)
 
 
-def report(
-    model: ModelConfig, parameters: Parameters, dtype: str, rows: int, theirs: float | None
-) -> None:
+def report(model: ModelConfig, dtype: str, rows: int, theirs: float | None) -> None:
     """Times one number of conversations and prints its lines, ``theirs`` being the peer's time."""
     kind = jax.local_devices()[0].device_kind
     sampler = Sampler(
         model,
-        parameters,
+        random_parameters(model, dtype),
         Numbers(model.vocab_size),
         LLAMA2,
         compute=ComputeConfig(dtype),
@@ -122,7 +120,7 @@ def main() -> None:
     print(f"prompts of {PROMPT.value} tokens, {NEW.value} new ones each")
     print(f"{'rows':>5}  {'':26}{'tokens/s':>12}")
     for rows, peer in theirs.items():
-        report(model, random_parameters(model, dtype), dtype, rows, peer)
+        report(model, dtype, rows, peer)
         gc.collect()
 
 

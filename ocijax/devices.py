@@ -70,7 +70,7 @@ def bandwidth(device_kind: str) -> float | None:
 def memory_in_use(device: jax.Device) -> int | None:
     """Bytes that a device holds now, for programs too; ``None`` where it does not tell: a CPU."""
     statistics = device.memory_stats()
-    return statistics and statistics["bytes_in_use"]
+    return None if statistics is None else statistics["bytes_in_use"]
 
 
 def memory_limit(device: jax.Device) -> int:

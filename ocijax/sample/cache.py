@@ -81,13 +81,14 @@ def empty_cache(config: ModelConfig, dtype: str, mesh: Mesh, slots: int, places:
 
 
 @partial(jax.jit, static_argnames=("mesh", "places"))
-def grow(cache: Cache, *, mesh: Mesh, places: int) -> Cache:
-    """The cache with so many places in a slot, no fewer than it has."""
+def grow(layer: LayerCache, *, mesh: Mesh, places: int) -> LayerCache:
+    """One layer with so many places in a slot, no fewer than it has."""
 
     def grown(array: jax.Array) -> jax.Array:
         return jnp.pad(array, [(0, 0), (0, 0), (0, places - array.shape[2]), (0, 0)])
 
-    return pin(jax.tree.map(grown, cache), mesh)
+    [layer] = pin((jax.tree.map(grown, layer),), mesh)
+    return layer
 
 
 @partial(jax.jit, static_argnames=("mesh", "places"), donate_argnums=0)

@@ -304,6 +304,7 @@ def decode(
             def attend(index, query, key, value, layers):
                 layer, *others = layers
                 if fused_write:
+                    turns = angles(positions, config, jnp.float32)
                     query, *held = rotate_and_write(
                         query, key, value, turns, layer.keys, layer.values, places
                     )
@@ -319,7 +320,6 @@ def decode(
                 )
                 return context, (*others, layer)
 
-            turns = angles(positions, config, jnp.float32)
             hidden, cache = decoder.run_layers(
                 chunk, None if fused_write else positions, attend, cache
             )

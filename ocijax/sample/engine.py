@@ -132,8 +132,7 @@ class Engine:
         weights = sampling_weights(
             *(config, parameters, compute.dtype, mesh), transposed=transposed, int8=int8_weights
         )
-        self._device = mesh.local_devices[0]
-        self._model_bytes = bytes_on_a_device(weights)
+        self._free = memory_limit(mesh.local_devices[0]) - bytes_on_a_device(weights)
         # What they are made of is held until they are there.
         jax.block_until_ready(weights)
         static = {"config": config, "compute": compute, "mesh": mesh, "transposed": transposed}
@@ -167,8 +166,8 @@ class Engine:
         rows = Rows(*(np.zeros(self.slots, dtype) for dtype in DTYPES))
         self._rows = jax.device_put(rows, self._everywhere)
         self._cache = self._history = None
-        self._room = self._places_for(room)
-        self._check_memory(self._room, memory_limit(self._device) - self._model_bytes)
+        self._places = self._places_for(room)
+        self._check_memory(self._places)
 
     @property
     def programs(self) -> int:
@@ -185,19 +184,21 @@ class Engine:
         """
         places = max(self._places_for(tokens), self._places)
         if self._cache is None or places > self._places:
-            self._check_memory(places, self._free())
+            self._check_memory(places)
 
-    def _check_memory(self, places: int, free: int, computing: int = 0) -> None:
-        """Checks that slots of so many places fit in free bytes, and some that are computed in.
+    def _check_memory(self, places: int, computing: int = 0) -> None:
+        """Checks that slots of so many places fit beside the model and bytes that are computed in.
 
         Raises:
           InputError: they do not.
         """
         needed = bytes_on_a_device(abstract_cache(*self._shape, places))
-        if needed + computing <= free:
+        if needed + computing <= self._free:
             return
-        fitting = f"{max(0, self.slots * (free - computing) // needed)} fit"
-        taken, beside, free = (f"{size / GIBIBYTE:.2f} GiB" for size in (needed, computing, free))
+        taken, beside, free = (
+            f"{size / GIBIBYTE:.2f} GiB" for size in (needed, computing, self._free)
+        )
+        fitting = f"{max(0, self.slots * (self._free - computing) // needed)} fit"
         if computing:
             # Of fewer slots programs compute in less.
             taken, fitting = f"{taken} and {beside} to compute in", f"at least {fitting}"
@@ -205,13 +206,6 @@ class Engine:
             f"{self.slots} conversations at once, of {places:,} tokens each, take {taken} of a "
             f"device, where {free} are left beside the model: {fitting}"
         )
-
-    def _free(self) -> int:
-        """Bytes of a device beside the model, the slots, and whatever else is there."""
-        taken = memory_in_use(self._device)
-        if taken is None:
-            taken = self._model_bytes + bytes_on_a_device(self._cache)
-        return memory_limit(self._device) - taken
 
     def make_room(self, tokens: int) -> None:
         """Makes slots hold so many tokens; what they hold stays.
@@ -222,17 +216,34 @@ class Engine:
         places = max(self._places_for(tokens), self._places)
         if self._cache is not None and places == self._places:
             return
-        self._check_memory(places, self._free())
         recorded = places if self._draft_tokens else 0
         if self._cache is None:
+            device = self._mesh.local_devices[0]
+            if (taken := memory_in_use(device)) is not None:
+                # What else is there now takes from what slots may, as long as these are there.
+                self._free = min(self._free, memory_limit(device) - taken)
+            self._check_memory(places)
             self._cache = empty_cache(*self._shape, places)
             history = np.zeros((self.slots, recorded), np.int32)
         else:
-            self._cache = grow(self._cache, mesh=self._mesh, places=places)
+            self._check_memory(places)
+            self._grow(places)
             history = jnp.pad(self._history, [(0, 0), (0, recorded - self._history.shape[1])])
+        self._places = places
         self._history = jax.device_put(history, self._everywhere)
         if self._keeps_addresses:
             self._keep_small_arrays_apart()
+
+    def _grow(self, places: int) -> None:
+        """Gives the cache so many places, layer by layer, so that only one is there twice."""
+        layers, self._cache = list(self._cache), ()
+        try:
+            # The first one, by which programs know how many places there are, comes last.
+            for index in reversed(range(len(layers))):
+                layer = grow(layers[index], mesh=self._mesh, places=places)
+                layers[index] = jax.block_until_ready(layer)
+        finally:
+            self._cache = tuple(layers)
 
     def _keep_small_arrays_apart(self) -> None:
         """Leaves a hole in a device's memory, where small arrays come to lie from then on.
@@ -440,8 +451,7 @@ class Engine:
                 )
             programs = [each.result() for each in compiling]
         computing = max(one.memory_analysis().temp_size_in_bytes for one in programs)
-        held = bytes_on_a_device(self._cache)
-        self._check_memory(self._places, self._free() + held, computing)
+        self._check_memory(self._places, computing)
 
     def _places_for(self, tokens: int) -> int:
         """Of a slot that holds so many tokens."""
@@ -454,11 +464,6 @@ class Engine:
         """What `prefill` returns of so many prompts."""
         shape = count, self._shape[0].hidden_size
         return jax.ShapeDtypeStruct(shape, self._dtype, sharding=self._everywhere)
-
-    @property
-    def _places(self) -> int:
-        """Of a slot; of one that is to be made, where there is none yet."""
-        return self._room if self._cache is None else self._cache[0].keys.shape[2]
 
     def _prefill_window(self, filled: int) -> int:
         """Places that a chunk looks at which goes on; few steps, since there are many lengths."""

@@ -30,7 +30,10 @@ def load_sampler(
     mesh = make_mesh(MeshConfig(tensor=tensor))
     model = load_model(folder, mesh, dtype, template)
     sampler = Sampler(*model, compute=ComputeConfig(dtype=dtype), mesh=mesh, **options)
-    return sampler, model._replace(parameters={})
+    model = model._replace(parameters={})
+    # Now that they are gone, and before anybody asks: what does not fit is said here.
+    sampler.engine.make_room(1)
+    return sampler, model
 
 
 def default_dtype(platform: str) -> str:

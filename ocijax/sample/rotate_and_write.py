@@ -1,7 +1,7 @@
 """Rotates queries and keys and writes keys and values to their slots, by one kernel on Hopper.
 
-XLA makes three of it in each layer. With few tokens a kernel takes as long to begin and to end as to
-do its work.
+XLA makes three of it in each layer. With few tokens a kernel takes as long to begin and to end as
+to do its work.
 """
 
 import math
@@ -32,9 +32,11 @@ def is_for_mosaic(config: ModelConfig, dtype: str, mesh: Mesh) -> bool:
     device = mesh.devices.flat[0]
     if device.platform != "gpu" or device.compute_capability != "9.0" or mesh.size > 1:
         return False
+    if config.head_dim not in (64, 128, 256) or dtype not in ("bfloat16", "float16"):
+        return False
     # Halves of heads are divided among threads.
     half = _heads_of_program(config.num_key_value_heads, config.head_dim) * config.head_dim // 2
-    return half % _THREADS == 0 and dtype in ("bfloat16", "float16")
+    return half % _THREADS == 0
 
 
 @jax.jit

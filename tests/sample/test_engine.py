@@ -37,12 +37,32 @@ def test_more_slots_than_memory_holds_are_refused_with_how_many_fit(
 def test_what_else_a_device_holds_is_not_there_for_slots(monkeypatch, parameters, tokenizer):
     limit = 100 * A_SLOT
     monkeypatch.setattr(engine, "memory_limit", lambda device: limit)
-    crowded = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8, context=127)
+    few, many = (
+        Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=slots, context=127)
+        for slots in (3, 8)
+    )
     monkeypatch.setattr(engine, "memory_in_use", lambda device: limit - 3 * A_SLOT)
     with pytest.raises(InputError, match=r"8 conversations at once, of 128 tokens each, .*: 3 fit"):
-        crowded.generate(RAGGED[:5], GREEDY)
-    monkeypatch.setattr(engine, "memory_in_use", lambda device: limit - 8 * A_SLOT)
-    assert len(crowded.generate(RAGGED[:5], GREEDY)) == 5
+        many.generate(RAGGED[:5], GREEDY)
+    assert len(few.generate(RAGGED[:5], GREEDY)) == 5
+
+
+def test_slots_grow_to_all_that_fits_beside_the_model(monkeypatch, parameters, tokenizer):
+    """What they are now is not counted beside it."""
+    weights = sum(array.nbytes for array in parameters.values())
+    monkeypatch.setattr(engine, "memory_limit", lambda device: weights + 8 * A_SLOT)
+    growing = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=8)
+    short, long = (SamplingSettings(max_new_tokens=limit) for limit in (10, 80))
+    growing.generate(RAGGED[:1], short)
+    with pytest.raises(InputError, match=r"of 256 tokens each, .*: 4 fit"):
+        growing.generate(RAGGED[:1], SamplingSettings(max_new_tokens=200))
+    assert len(growing.generate(RAGGED[:1], long)[0].tokens) > 10
+
+
+def test_a_chunk_that_would_end_behind_the_slot_begins_earlier(parameters, tokenizer):
+    short = Sampler(CONFIG, parameters, tokenizer, LLAMA2, compute=COMPUTE, slots=1, context=127)
+    assert short.engine.next_chunk(known=100, tokens=120).start == 64
+    assert short.engine.next_chunk(known=30, tokens=90).start == 30
 
 
 def test_slots_are_made_once_there_is_something_to_answer(parameters, tokenizer):
