@@ -8,10 +8,10 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 
@@ -166,6 +166,21 @@ def _accepted(platform: Platform, flags: Sequence[str]) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return trial.returncode == 0
+
+
+def known_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options that this release compiles a program by, of `jax.stages.Lowered.compile`."""
+    program = jax.jit(lambda: 0).lower()
+    known = {}
+    for name, value in options.items():
+        try:
+            program.compile({name: value})
+        except jax.errors.JaxRuntimeError as error:
+            if "No such compile option" not in str(error):
+                raise
+        else:
+            known[name] = value
+    return known
 
 
 def keep_compiled(folder: str | None) -> None:

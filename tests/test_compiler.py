@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ocijax.compiler import FLAGS, CompilerFlag, set_flags
+from ocijax.compiler import FLAGS, CompilerFlag, known_options, set_flags
 
 FINE = CompilerFlag("--xla_gpu_enable_latency_hiding_scheduler=true", "is known")
 UNKNOWN = CompilerFlag("--xla_gpu_no_release_knows_this=true", "would abort the process")
@@ -29,6 +29,11 @@ def test_this_release_knows_the_flags_of_each_platform(platform):
 def test_a_flag_that_this_release_does_not_know_is_left_out():
     assert set_flags("gpu", [UNKNOWN, FINE]) == [UNKNOWN.text]
     assert os.environ["XLA_FLAGS"] == FINE.text
+
+
+def test_so_is_an_option_of_one_program():
+    fine = {"xla_gpu_experimental_force_split_k": 1}
+    assert known_options(fine | {"xla_gpu_no_release_knows_this": 1}) == fine
 
 
 def test_the_users_own_flags_win(monkeypatch):

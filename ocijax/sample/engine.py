@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ocijax.compiler import known_options
 from ocijax.devices import GIBIBYTE, memory_in_use, memory_limit
 from ocijax.errors import InputError
 from ocijax.model.config import ModelConfig
@@ -143,10 +144,11 @@ class Engine:
             **static,
         )
 
+        options = _LOOP_ON_DEVICE | known_options(_UNSPLIT) if gpu else {}
         self._decode = {
             drafts: CompiledFunction(
                 *(decode, weights),
-                options=_LOOP_ON_DEVICE | _UNSPLIT if gpu else {},
+                options=options,
                 steps=steps,
                 draft_tokens=drafts,
                 fused_write=is_for_mosaic(*self._shape[:3]),
