@@ -169,7 +169,14 @@ def _accepted(platform: Platform, flags: Sequence[str]) -> bool:
 
 
 def known_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those options that this release compiles a program by, of `jax.stages.Lowered.compile`."""
+    """Those compiler options of a single program that this release knows.
+
+    Args:
+      options: values by name, as `jax.stages.Lowered.compile` takes them.
+
+    Raises:
+      jax.errors.JaxRuntimeError: a value is not one that its option takes.
+    """
     program = jax.jit(lambda: 0).lower()
     known = {}
     for name, value in options.items():

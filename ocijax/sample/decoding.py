@@ -414,7 +414,7 @@ def _choose(decoder: Decoder, hidden: jax.Array, rows: Rows) -> tuple[jax.Array,
         return tokens, jnp.zeros(tokens.shape, jnp.float32)
 
     logits = decoder.logits(hidden.reshape(slots * width, -1))
-    # One choice among programs, where mostly all rows want the same: each takes a GPU some time.
+    # One branch for what mostly all rows want, instead of one for each: a GPU waits at every one.
     plain = ~((rows.temperature > 0) | rows.scored).any()
     tokens, scores = jax.lax.cond(plain, greedily, by_settings, logits)
     return tokens.reshape(slots, width), scores.reshape(slots, width)

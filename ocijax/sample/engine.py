@@ -218,17 +218,17 @@ class Engine:
         places = max(self._places_for(tokens), self._places)
         if self._cache is not None and places == self._places:
             return
-        recorded = places if self._draft_tokens else 0
         if self._cache is None:
             device = self._mesh.local_devices[0]
             if (taken := memory_in_use(device)) is not None:
                 # What else is there now takes from what slots may, as long as these are there.
                 self._free = min(self._free, memory_limit(device) - taken)
-            self._check_memory(places)
+        self._check_memory(places)
+        recorded = places if self._draft_tokens else 0
+        if self._cache is None:
             self._cache = empty_cache(*self._shape, places)
             history = np.zeros((self.slots, recorded), np.int32)
         else:
-            self._check_memory(places)
             self._grow(places)
             history = jnp.pad(self._history, [(0, 0), (0, recorded - self._history.shape[1])])
         self._places = places

@@ -1,13 +1,14 @@
 """A GPU's own kernel that writes to the cache, against what it stands for."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ocijax.model.rotary import angles, rotate
-from ocijax.sample.rotate_and_write import rotate_and_write
+from ocijax.sample.rotate_and_write import is_for_mosaic, rotate_and_write
 from tests.sample.conftest import CONFIG
 
 PLACES = 64
@@ -44,3 +45,26 @@ def test_queries_are_rotated_and_keys_and_values_written_where_they_belong(
         np.testing.assert_allclose(
             np.asarray(one, np.float32), np.asarray(other, np.float32), rtol=2**-7
         )
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, True),
+        ({"dtype": "float32"}, False),
+        ({"dtype": "int8"}, False),
+        ({"capability": "8.0"}, False),
+        ({"devices": 2}, False),
+        ({"heads": 1}, False),
+        ({"head_dim": 96}, False),
+    ],
+)
+def test_it_is_for_one_hopper_gpu_and_what_its_threads_divide(changed, expected):
+    choices = {"dtype": "bfloat16", "capability": "9.0", "devices": 1, "heads": 8, "head_dim": 128}
+    choices |= changed
+    device = SimpleNamespace(platform="gpu", compute_capability=choices["capability"])
+    devices = np.array([device] * choices["devices"])
+    mesh = SimpleNamespace(devices=devices, size=devices.size)
+    shape = {"num_key_value_heads": choices["heads"], "head_dim": choices["head_dim"]}
+    config = dataclasses.replace(CONFIG, num_attention_heads=8, **shape)
+    assert is_for_mosaic(config, choices["dtype"], mesh) == expected
