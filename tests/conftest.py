@@ -4,6 +4,7 @@ import atexit
 import io
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -20,6 +21,9 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 # To compile them well takes longer than to run them as they are; the soak has time for it.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+# What a shell runs in the background ignores Ctrl-C, and so would programs that tests end by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CORPUS = """\
 def add(a, b):

@@ -280,6 +280,7 @@ def test_a_run_that_was_ended_goes_on_where_it_was(tasks_file, samples, tmp_path
     if number == signal.SIGINT:
         assert error.endswith("\nstopped; run the same command again to go on\n")
     before = results.read_text().rpartition("\n")[0]
+    assert before.count("\n") < TASKS - 1
     run(*flags)
     assert results.read_text().startswith(before)
     assert sorted(row["task_id"] for row in rows(workdir)) == sorted(
