@@ -6,10 +6,11 @@
 A forward of more rows rounds otherwise, so where two tokens are almost equally likely either may be
 chosen, and from there on answers are different ones. Each first difference is printed with its gap:
 how far the logit of the less likely of both tokens is below the greatest, in a full forward of what
-stands before it, in float32 if memory holds the model so. Elsewhere a gap is that between the two
-greatest logits. Tokens are looked up for every forward, worth it or not. The exit status is 1 where
-a gap is greater than ``--threshold``, a yardstick by choice: twice what neighbours in bfloat16 are
-apart from 4 to 8, where a random model's greatest logits are.
+stands before it, in float32, which a device's memory has to hold the model in as well. It is a
+near-tie if rounding can have closed it: if the gap is no greater than the most by which a full
+forward in bfloat16 moves the two greatest logits towards or away from each other, at any token of
+these answers. The exit status is 1 where a gap is greater, or than ``--threshold``. Tokens are
+looked up for every forward, worth it or not.
 
 Without a checkpoint parameters and prompts are random; with one, the conversations' first turns are
 asked.
@@ -29,12 +30,11 @@ from absl import flags
 from benchmarks.sampling import Numbers, conversations, random_parameters
 from benchmarks.shapes import SHAPES
 from ocijax.conversation import Conversation, parse_conversation
-from ocijax.devices import memory_limit
 from ocijax.errors import InputError
 from ocijax.json_lines import read_rows
 from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import ComputeConfig, Decoder
-from ocijax.model.parameters import Parameters, parameter_table
+from ocijax.model.parameters import Parameters
 from ocijax.program import run
 from ocijax.sample import sampler as sampler_module
 from ocijax.sample.pace import Pace
@@ -51,12 +51,13 @@ PROMPT = flags.DEFINE_integer("prompt", 256, "Tokens of a random prompt.", lower
 NEW = flags.DEFINE_integer("new", 256, "Most tokens of an answer.", lower_bound=2)
 SLOTS = flags.DEFINE_integer("slots", 32, "Most answered at once.", lower_bound=1)
 DRAFT_TOKENS = flags.DEFINE_integer("draft_tokens", 7, "Looked up a forward.", lower_bound=1)
-THRESHOLD = flags.DEFINE_float("threshold", 0.0625, "Greatest gap of a near-tie.", lower_bound=0.0)
+THRESHOLD = flags.DEFINE_float(
+    "threshold", None, "Greatest gap of a near-tie; as far as rounding moves one if not given."
+)
 
 _DTYPE = "bfloat16"
 _ROUNDED_UP = 128
 """Lengths of full forwards, so that few are compiled."""
-_MOST_OF_MEMORY = 0.7
 
 
 class Always(Pace):
@@ -105,28 +106,26 @@ def first_difference(one: tuple[int, ...], other: tuple[int, ...]) -> int | None
     return next((index for index, (here, there) in pairs if here != there), None)
 
 
-def reference_dtype(model: ModelConfig) -> str:
-    """Float32 where a device's memory holds the model so, beside the one in bfloat16."""
-    parameters = sum(spec.size for spec in parameter_table(model).values())
-    fits = (4 + 2) * parameters < _MOST_OF_MEMORY * memory_limit(jax.local_devices()[0])
-    return "float32" if fits else _DTYPE
-
-
-@partial(jax.jit, static_argnames=("model", "dtype"))
+@partial(jax.jit, static_argnames="model")
 def full_forward(
-    parameters: Parameters, tokens: jax.Array, length: int, *, model: ModelConfig, dtype: str
-) -> tuple[jax.Array, jax.Array]:
-    """Of tokens ``[places]``, of which ``length`` count: gaps ``[places]``, and last logits.
-
-    The gaps are those between the two greatest logits after each token; the logits ``[vocab]`` are
-    those after the last token that counts.
-    """
+    parameters: Parameters, tokens: jax.Array, length: int, *, model: ModelConfig
+) -> jax.Array:
+    """Logits ``[places, vocab]`` after each of the first ``length`` tokens, in fp32."""
+    dtype = next(iter(parameters.values())).dtype.name
     decoder = Decoder(model, ComputeConfig(dtype, attention="masked"), parameters)
     places = jnp.arange(len(tokens))
     real = (places < length).astype(jnp.int32)
-    logits = decoder.logits(decoder(tokens[None], places[None], real[None])[0])
-    best = jax.lax.top_k(logits, 2)[0]
-    return best[:, 0] - best[:, 1], logits[length - 1]
+    return decoder.logits(decoder(tokens[None], places[None], real[None])[0])
+
+
+@jax.jit
+def gaps_of(logits: jax.Array, rounded: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """How far the two greatest logits ``[places, vocab]`` are apart, and how much less rounded."""
+    best, tokens = jax.lax.top_k(logits, 2)
+    gaps, others = (
+        pair[:, 0] - pair[:, 1] for pair in (best, jnp.take_along_axis(rounded, tokens, axis=1))
+    )
+    return gaps, jnp.abs(gaps - others)
 
 
 def main() -> int:
@@ -137,13 +136,13 @@ def main() -> int:
         drafted = answers(loaded, asked, DRAFT_TOKENS.value)
     gc.collect()
 
-    dtype = reference_dtype(loaded.config)
-    parameters = {path: array.astype(dtype) for path, array in loaded.parameters.items()}
+    wide = {path: array.astype(jnp.float32) for path, array in loaded.parameters.items()}
     kind = jax.local_devices()[0].device_kind
     name = CHECKPOINT.value or f"shape {SHAPE.value}"
-    print(f"{kind}, {name}, {_DTYPE}, {DRAFT_TOKENS.value} draft tokens; full forwards in {dtype}")
+    print(f"{kind}, {name}, {_DTYPE}, {DRAFT_TOKENS.value} draft tokens; gaps in float32")
     print(f"{'prompt':>8}{'at token':>10}{'without':>10}{'with':>10}{'gap':>10}")
     elsewhere: list[float] = []
+    moved: list[float] = []
     gaps: list[float] = []
     for conversation, one, other in zip(asked, plain, drafted, strict=True):
         differ = first_difference(one, other)
@@ -154,20 +153,23 @@ def main() -> int:
         tokens[:length] = [*prompt, *same]
         # On a GPU products in float32 would be of fewer bits otherwise.
         with jax.default_matmul_precision("highest"):
-            between, last = map(
-                np.asarray,
-                full_forward(parameters, tokens, length, model=loaded.config, dtype=dtype),
-            )
+            logits = full_forward(wide, tokens, length, model=loaded.config)
+        rounded = full_forward(loaded.parameters, tokens, length, model=loaded.config)
+        between, moves = map(np.asarray, gaps_of(logits, rounded))
         elsewhere += between[len(prompt) - 1 : length - 1].tolist()
+        moved += moves[len(prompt) - 1 : length].tolist()
         if differ is not None:
             pair = one[differ], other[differ]
+            last = np.asarray(logits[length - 1])
             gaps.append(float(last.max() - last[list(pair)].min()))
             print(f"{conversation.id:>8}{differ:>10}{pair[0]:>10}{pair[1]:>10}{gaps[-1]:>10.4f}")
     print(f"{len(gaps)} of {len(asked)} answers differ, {len(gaps)} of ", end="")
     print(f"{len(elsewhere) + len(gaps):,} tokens")
     print(f"median gap {statistics.median(elsewhere):.4f} where they do not differ", end="")
     print(f", greatest {max(gaps):.4f} where they do" if gaps else "")
-    return int(max(gaps, default=0) > THRESHOLD.value)
+    print(f"rounding moves a gap by {statistics.median(moved):.4f}, at most {max(moved):.4f}")
+    threshold = max(moved) if THRESHOLD.value is None else THRESHOLD.value
+    return int(max(gaps, default=0) > threshold)
 
 
 if __name__ == "__main__":
