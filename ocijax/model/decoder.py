@@ -200,6 +200,26 @@ class DecoderLayer(_Block):
             inner = activation(named(self.linear("up", hidden), UP))
         return self.linear("down", constrain(inner, "batch", "length", "intermediate"))
 
+    def queries_keys_values(
+        self, hidden: jax.Array, positions: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """What attention takes, ``[batch, length, heads, head_dim]`` each; see `Attend`."""
+        config = self.config
+        normed = self.norm("attention_norm", hidden)
+        query, key, value = self.linears(("query", "key", "value"), normed)
+        if config.query_key_norm:
+            query, key = self.norm("query_norm", query), self.norm("key_norm", key)
+        if positions is not None:
+            query, key = rotate(query, positions, config), rotate(key, positions, config)
+        query = constrain(query, "batch", "length", "heads", "head_dim")
+        return named(query, QUERY), named(key, KEY), named(value, VALUE)
+
+    def after_attention(self, hidden: jax.Array, context: jax.Array) -> jax.Array:
+        """``hidden`` after what attention gives, ``[batch, length, heads, head_dim]``, and MLP."""
+        hidden = hidden + named(self.linear("output", context, inputs=2), OUTPUT)
+        hidden = hidden + self.mlp(self.norm("mlp_norm", hidden))
+        return constrain(hidden, "batch", "length", "width")
+
     def __call__(
         self,
         index: jax.Array,
@@ -209,19 +229,9 @@ class DecoderLayer(_Block):
         state: Any,
     ) -> tuple[jax.Array, Any]:
         """One layer over ``hidden`` ``[batch, length, hidden]``; returns it and the new state."""
-        config = self.config
-        normed = self.norm("attention_norm", hidden)
-        query, key, value = self.linears(("query", "key", "value"), normed)
-        if config.query_key_norm:
-            query, key = self.norm("query_norm", query), self.norm("key_norm", key)
-        if positions is not None:
-            query, key = rotate(query, positions, config), rotate(key, positions, config)
-        query = constrain(query, "batch", "length", "heads", "head_dim")
-        query, key, value = named(query, QUERY), named(key, KEY), named(value, VALUE)
+        query, key, value = self.queries_keys_values(hidden, positions)
         context, state = attend(index, query, key, value, state)
-        hidden = hidden + named(self.linear("output", context, inputs=2), OUTPUT)
-        hidden = hidden + self.mlp(self.norm("mlp_norm", hidden))
-        return constrain(hidden, "batch", "length", "width"), state
+        return self.after_attention(hidden, context), state
 
 
 def _unstacked(stacks: Any, count: int) -> list[Any]:
@@ -319,6 +329,16 @@ class Decoder(_Block):
             hidden = jnp.where(crowded[:, None, None], jnp.nan, hidden)
         return hidden
 
+    def embed(self, tokens: jax.Array) -> jax.Array:
+        """What the first layer takes, ``[batch, length, hidden]``."""
+        # Gathered over `fsdp` before the look-up: a look-up in a split table reshards its result.
+        embedding = constrain(self.parameter("embedding"), "vocab", "width")
+        hidden = constrain(embedding[tokens], "batch", "length", "width")
+        if self.config.scale_embedding:
+            # Rounded to the compute dtype, as Gemma was trained.
+            hidden = hidden * jnp.asarray(math.sqrt(self.config.hidden_size), hidden.dtype)
+        return hidden
+
     def run_layers(
         self,
         tokens: jax.Array,
@@ -331,12 +351,7 @@ class Decoder(_Block):
 
         Without ``positions`` queries and keys are not rotated, which is left to ``attend``.
         """
-        # Gathered over `fsdp` before the look-up: a look-up in a split table reshards its result.
-        embedding = constrain(self.parameter("embedding"), "vocab", "width")
-        hidden = constrain(embedding[tokens], "batch", "length", "width")
-        if self.config.scale_embedding:
-            # Rounded to the compute dtype, as Gemma was trained.
-            hidden = hidden * jnp.asarray(math.sqrt(self.config.hidden_size), hidden.dtype)
+        hidden = self.embed(tokens)
 
         def body(carry, indexed_layer):
             index, layer = indexed_layer

@@ -21,6 +21,7 @@ from ocijax.model.rotary import angles
 from ocijax.sample.cache import Cache, LayerCache, as_held, as_read, pin
 from ocijax.sample.choice import choose_tokens, log_probabilities
 from ocijax.sample.decode_attention import DecodeKernel, attend_to_slots
+from ocijax.sample.fused_layers import run_layers
 from ocijax.sample.lookup import look_up
 from ocijax.sample.prefill_attention import PrefillKernel, attend_to_prompt
 from ocijax.sample.rotate_and_write import rotate_and_write
@@ -238,7 +239,7 @@ def begin(
     jax.jit,
     static_argnames=(
         *("config", "compute", "mesh", "transposed"),
-        *("steps", "window", "kernel", "draft_tokens", "fused_write"),
+        *("steps", "window", "kernel", "draft_tokens", "fused_write", "programs"),
     ),
     donate_argnames=("cache", "rows", "history"),
 )
@@ -257,6 +258,7 @@ def decode(
     kernel: DecodeKernel,
     draft_tokens: int = 0,
     fused_write: bool = False,
+    programs: int = 0,
     transposed: bool = False,
 ) -> tuple[Cache, Rows, jax.Array, Generated]:
     """Generates more tokens of every answer, in up to ``steps`` forwards.
@@ -281,6 +283,8 @@ def decode(
       kernel: for attention of one token, see `ocijax.sample.decode_attention`.
       draft_tokens: tokens that are looked up for each forward.
       fused_write: whether to write to the cache by `ocijax.sample.rotate_and_write`.
+      programs: of `ocijax.sample.fused_layers`, which need a fused write and transposed weights;
+        0: not by that.
       transposed: whether the weights are, see `ocijax.sample.weights.sampling_weights`.
 
     Returns:
@@ -301,28 +305,34 @@ def decode(
             places = jnp.where(going, rows.positions, rest)
             lengths = jnp.where(going, rows.positions + 1, 1)
 
-            def attend(index, query, key, value, layers):
-                layer, *others = layers
-                if fused_write:
-                    turns = angles(positions, config, jnp.float32)
-                    query, *held = rotate_and_write(
-                        query, key, value, turns, layer.keys, layer.values, places
-                    )
-                    layer = LayerCache(*held)
-                else:
-                    new = as_held(key, value, layer)
-                    layer = _each(lambda held, new: _write(held, new, places), layer, new)
+            def attend_to(query, layer):
                 keys, values = as_read(
                     _each(lambda held: held[:, :, :window], layer), compute.dtype
                 )
-                context = attend_to_slots(
-                    kernel, query, keys, values, lengths, config.sliding_window
-                )
-                return context, (*others, layer)
+                return attend_to_slots(kernel, query, keys, values, lengths, config.sliding_window)
 
-            hidden, cache = decoder.run_layers(
-                chunk, None if fused_write else positions, attend, cache
-            )
+            def attend_fused(joined, layers):
+                layer, *others = layers
+                turns = angles(positions, config, jnp.float32)
+                query, *held = rotate_and_write(joined, turns, layer.keys, layer.values, places)
+                layer = LayerCache(*held)
+                return attend_to(query, layer), (*others, layer)
+
+            def attend(index, query, key, value, layers):
+                if fused_write:
+                    joined = jnp.concatenate([query, key, value], axis=2)
+                    return attend_fused(joined.reshape(-1, *joined.shape[2:]), layers)
+                layer, *others = layers
+                new = as_held(key, value, layer)
+                layer = _each(lambda held, new: _write(held, new, places), layer, new)
+                return attend_to(query, layer), (*others, layer)
+
+            if programs:
+                hidden, cache = run_layers(decoder, chunk, attend_fused, cache, programs)
+            else:
+                hidden, cache = decoder.run_layers(
+                    chunk, None if fused_write else positions, attend, cache
+                )
             tokens, scores = _choose(decoder, hidden, rows)
             # A draft stands as far as it is what is chosen after what stands before it.
             right = jnp.cumprod(drafted == tokens[:, :-1], axis=1).sum(axis=1)

@@ -34,6 +34,7 @@ from ocijax.sample.decoding import (
     set_history,
     set_rows,
 )
+from ocijax.sample.fused_layers import programs_for
 from ocijax.sample.prefill_attention import choose_prefill_kernel
 from ocijax.sample.rotate_and_write import is_for_mosaic
 from ocijax.sample.weights import sampling_weights
@@ -128,8 +129,15 @@ class Engine:
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._keeps_addresses = _has_command_buffers(mesh)
         gpu = mesh.devices.flat[0].platform == "gpu"
+        # By the most tokens that are looked up, which a forward reads too.
+        fused = {
+            drafts: programs_for(config, parameters, *self._shape[1:3], self.slots * (1 + drafts))
+            for drafts in {0, draft_tokens}
+        }
+        if int8_weights:
+            fused = dict.fromkeys(fused, 0)
         # For one conversation each weight is multiplied with a single row, but for drafts.
-        transposed = self.slots == 1 and gpu
+        transposed = (gpu and self.slots == 1) or any(fused.values())
         weights = sampling_weights(
             *(config, parameters, compute.dtype, mesh), transposed=transposed, int8=int8_weights
         )
@@ -152,9 +160,10 @@ class Engine:
                 steps=steps,
                 draft_tokens=drafts,
                 fused_write=is_for_mosaic(*self._shape[:3]),
+                programs=programs,
                 **static,
             )
-            for drafts in {0, draft_tokens}
+            for drafts, programs in fused.items()
         }
         self._begin = CompiledFunction(
             begin, weights, options=_LOOP_ON_DEVICE if gpu else {}, **static

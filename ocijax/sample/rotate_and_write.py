@@ -41,9 +41,7 @@ def is_for_mosaic(config: ModelConfig, dtype: str, mesh: Mesh) -> bool:
 
 @jax.jit
 def rotate_and_write(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
+    joined: jax.Array,
     angles: jax.Array,
     keys: jax.Array,
     values: jax.Array,
@@ -54,29 +52,28 @@ def rotate_and_write(
     Jitted, so that layers that are alike share one kernel.
 
     Args:
-      query: ``[slots, width, heads, head_dim]``, not rotated yet.
-      key: ``[slots, width, key_value_heads, head_dim]``, likewise.
-      value: as ``key``.
+      joined: ``[at least slots * width, heads + 2 * key_value_heads, head_dim]``, query, key and
+        value of each token of each slot, not rotated yet, as one product gives them.
       angles: ``[slots, width, head_dim // 2]`` fp32, see `ocijax.model.rotary.angles`.
       keys: ``[slots, key_value_heads, places, head_dim]``, rotated.
       values: as ``keys``.
       places: ``[slots]`` int32, where the first new one of each slot is written.
 
     Returns:
-      The query, rotated, and the keys and values; these in place, where what was given is not
-      needed any more.
+      The query ``[slots, width, heads, head_dim]``, rotated, and the keys and values; these in
+      place, where what was given is not needed any more.
     """
-    slots, width, _, head_dim = query.shape
-    together = _heads_of_program(key.shape[2], head_dim)
-    # As one product gives them: to take them apart would be another kernel.
-    joined = jnp.concatenate([query, key, value], axis=2)
+    slots, width, _ = angles.shape
+    _, key_value_heads, _, head_dim = keys.shape
+    heads = joined.shape[1] - 2 * key_value_heads
+    together = _heads_of_program(key_value_heads, head_dim)
     turns = jnp.repeat(angles[:, :, None], together, axis=2)
     keys, values = (jax.new_ref(array, memory_space=plgpu.GMEM) for array in (keys, values))
     query = pl.kernel(
         _rotate_and_write,
-        out_type=jax.ShapeDtypeStruct(query.shape, query.dtype),
+        out_type=jax.ShapeDtypeStruct((slots, width, heads, head_dim), joined.dtype),
         mesh=plgpu.Mesh(
-            grid=(slots, width, joined.shape[2] // together), grid_names=("slot", "index", "tile")
+            grid=(slots, width, joined.shape[1] // together), grid_names=("slot", "index", "tile")
         ),
         compiler_params=plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Lane),
     )(joined, jnp.cos(turns), jnp.sin(turns), keys, values, places)
@@ -86,11 +83,11 @@ def rotate_and_write(
 def _rotate_and_write(joined, cosines, sines, keys, values, places, queries):
     """The kernel, of some heads of a token's query, key or value."""
     slot, index, tile = (lax.axis_index(name) for name in ("slot", "index", "tile"))
-    together, half = cosines.shape[2:]
+    width, together, half = cosines.shape[1:]
     heads, key_value_heads = queries.shape[2], keys.shape[1]
     halves = pl.ds(0, half), pl.ds(half, half)
-    head, place = tile * together, places[slot] + index
-    given = [joined[slot, index, pl.ds(head, together), part] for part in halves]
+    head, place, token = tile * together, places[slot] + index, slot * width + index
+    given = [joined[token, pl.ds(head, together), part] for part in halves]
     cosine, sine = cosines[slot, index], sines[slot, index]
     first, second = (array.astype(jnp.float32) for array in given)
     rotated = first * cosine - second * sine, second * cosine + first * sine

@@ -18,6 +18,7 @@ from ocijax.sample.settings import SamplingSettings
 from ocijax.template import LLAMA2
 from ocijax.tokenizer import SentencePieceTokenizer
 from tests.sample.emulated_cudnn import emulate_cudnn
+from tests.sample.emulated_mosaic import emulate_mosaic
 
 CONFIG = ModelConfig(
     vocab_size=352,
@@ -57,9 +58,11 @@ def cudnn(monkeypatch) -> None:
 
 
 @pytest.fixture
-def mosaic() -> Iterator[None]:
+def mosaic(monkeypatch) -> Iterator[None]:
     """Kernels of Mosaic GPU, on a CPU by JAX's interpreter."""
     on_cpu = jax.default_backend() == "cpu"
+    if on_cpu:
+        emulate_mosaic(monkeypatch)
     with force_gpu_interpret_mode() if on_cpu else nullcontext():
         yield
 

@@ -34,7 +34,8 @@ def test_queries_are_rotated_and_keys_and_values_written_where_they_belong(
     places = np.array([0, 17, PLACES - width], np.int32)
     positions = places[:, None] + np.arange(width)
     turns = angles(jnp.asarray(positions), config, jnp.float32)
-    found = rotate_and_write(query, key, value, turns, keys, values, jnp.asarray(places))
+    joined = jnp.concatenate([query, key, value], axis=2).reshape(slots * width, -1, head_dim)
+    found = rotate_and_write(joined, turns, keys, values, jnp.asarray(places))
 
     rotated, written = rotate(query, positions, config), rotate(key, positions, config)
     expected = [rotated, np.array(keys), np.array(values)]
