@@ -43,7 +43,10 @@ _load = partial(plgpu.load, idx=()) if jax.__version_info__ < (0, 11) else plgpu
 
 
 class _Shared(NamedTuple):
-    """Memory of a program's warpgroups, and the barriers by which they hand it to each other."""
+    """Memory of a program's warpgroups, and the barriers by which they hand it to each other.
+
+    Those that end in ``_there`` say that it is filled, in ``_read`` that it may be filled again.
+    """
 
     weights: Any
     weights_there: Any

@@ -117,14 +117,16 @@ def test_with_a_gpus_kernels_and_arguments_in_place_answers_are_the_same(
         for number, words in enumerate((1, 25, 26, 27, 24, 3, 23, 28, 22, 29))
     ]
 
+    settings = SamplingSettings(max_new_tokens=4)
+
     def both_rounds(**choices) -> list[tuple[int, ...]]:
         sampler = Sampler(CONFIG, parameters, Bytes(), LLAMA2, compute=COMPUTE, slots=8, **choices)
-        first = sampler.generate(asked, SamplingSettings(max_new_tokens=8))
+        first = sampler.generate(asked, settings)
         again = [
             one.append("assistant", completion.text).append("user", "and now?")
             for one, completion in zip(asked, first, strict=True)
         ]
-        second = sampler.generate(again, SamplingSettings(max_new_tokens=8))
+        second = sampler.generate(again, settings)
         return [one.tokens for one in (*first, *second)]
 
     expected = both_rounds()
