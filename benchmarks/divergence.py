@@ -120,7 +120,7 @@ def full_forward(
 
 @jax.jit
 def gaps_of(logits: jax.Array, rounded: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """How far the two greatest logits ``[places, vocab]`` are apart, and how much less rounded."""
+    """How far the two greatest logits ``[places, vocab]`` are apart, and how rounding moves it."""
     best, tokens = jax.lax.top_k(logits, 2)
     gaps, others = (
         pair[:, 0] - pair[:, 1] for pair in (best, jnp.take_along_axis(rounded, tokens, axis=1))

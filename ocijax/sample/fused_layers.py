@@ -17,7 +17,7 @@ from ocijax.sample.product_plan import ROWS, plan_products
 from ocijax.sample.rotate_and_write import is_for_mosaic
 
 _MOST_ROWS = 32
-"""Of more, programs fetch more of what they multiply weights with than of weights."""
+"""Of more, programs fetch more activations than weights."""
 _PARAMETERS = {
     *("attention_norm", "query", "key", "value", "output"),
     *("mlp_norm", "gate", "up", "down"),

@@ -21,11 +21,11 @@ from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import llvm
 
 from ocijax.sample.product_plan import (
+    ACTIVATION_STAGES,
     ALIGNMENT,
     INPUTS,
     ROWS,
     STAGES_AT_FIRST,
-    STAGES_OF_NUMBERS,
     Plan,
     Product,
     plan_products,
@@ -45,18 +45,18 @@ _load = partial(plgpu.load, idx=()) if jax.__version_info__ < (0, 11) else plgpu
 class _Shared(NamedTuple):
     """Memory of a program's warpgroups, and the barriers by which they hand it to each other.
 
-    Those that end in ``_there`` say that it is filled, in ``_read`` that it may be filled again.
+    Stages are filled when ``_full`` says so, and again when ``_empty`` does.
     """
 
     weights: Any
-    weights_there: Any
-    weights_read: Any
-    numbers: Any
-    numbers_there: Any
-    numbers_read: Any
-    squares_there: Any
+    weights_full: Any
+    weights_empty: Any
+    activations: Any
+    activations_full: Any
+    activations_empty: Any
+    squares_ready: Any
     roots: Any
-    roots_there: Any
+    roots_ready: Any
     done: Any
 
 
@@ -134,22 +134,22 @@ def fused_products(
         return jax.ShapeDtypeStruct((ROWS, width), dtype)
 
     output_product, activated_product, *_ = plan.products
-    squares = jax.ShapeDtypeStruct((_up_to(output_product.tiles, ROWS), ROWS), jnp.float32)
+    squares = jax.ShapeDtypeStruct((_round_up(output_product.tiles, ROWS), ROWS), jnp.float32)
     # A program writes all of its tile, also where that reaches beyond the outputs.
-    activated = made(_up_to(activated_product.tiles * activated_product.tile, INPUTS))
+    activated = made(_round_up(activated_product.tiles * activated_product.tile, INPUTS))
 
     transforms = plgpu.TilingTransform((ALIGNMENT, INPUTS)), plgpu.SwizzleTransform(2 * INPUTS)
     shared_memory = partial(plgpu.SMEM, dtype=dtype, transforms=transforms)
     shared = _Shared(
         weights=shared_memory((plan.stages, plan.stage_rows, INPUTS)),
-        weights_there=plgpu.Barrier(num_arrivals=plan.copies, num_barriers=plan.stages),
-        weights_read=plgpu.Barrier(num_barriers=plan.stages),
-        numbers=shared_memory((plan.rows_of_numbers, INPUTS)),
-        numbers_there=plgpu.Barrier(num_arrivals=plan.parts, num_barriers=STAGES_OF_NUMBERS),
-        numbers_read=plgpu.Barrier(num_barriers=STAGES_OF_NUMBERS),
-        squares_there=plgpu.Barrier(num_barriers=2),
+        weights_full=plgpu.Barrier(num_arrivals=plan.copies, num_barriers=plan.stages),
+        weights_empty=plgpu.Barrier(num_barriers=plan.stages),
+        activations=shared_memory((plan.activation_rows, INPUTS)),
+        activations_full=plgpu.Barrier(num_arrivals=plan.parts, num_barriers=ACTIVATION_STAGES),
+        activations_empty=plgpu.Barrier(num_barriers=ACTIVATION_STAGES),
+        squares_ready=plgpu.Barrier(num_barriers=2),
         roots=plgpu.SMEM((2, ROWS), jnp.float32),
-        roots_there=plgpu.Barrier(num_barriers=2),
+        roots_ready=plgpu.Barrier(num_barriers=2),
         done=plgpu.Barrier(num_barriers=3),
     )
 
@@ -182,17 +182,17 @@ def fused_products(
 
 def _program(plan: Plan, epsilon: float, given: _Given, made: _Made, shared: _Shared) -> None:
     """One of the kernel's: each of its warpgroups does its own part of all products."""
-    done = _Done(plan.programs, shared.done)
+    done = _GridBarrier(plan.programs, shared.done)
     if plan.programs > 1:
         semaphores = plgpu.SemaphoreType.REGULAR((len(plan.products) - 1,))
-        done = _Done(plan.programs, pl.get_global(semaphores))
+        done = _GridBarrier(plan.programs, pl.get_global(semaphores))
     weights = given.output, given.gate_up, given.down, given.query_key_value
-    numbers = given.context, made.mlp_normed, made.activated, made.attention_normed
+    activations = given.context, made.mlp_normed, made.activated, made.attention_normed
     for index, (registers, work) in enumerate(
         (
             (240, partial(_multiply, plan, given, made, shared, done)),
             (40, partial(_fetch_weights, plan, weights, shared)),
-            (40, partial(_fetch_numbers, plan, numbers, shared, done)),
+            (40, partial(_fetch_activations, plan, activations, shared, done)),
             (88, partial(_find_roots, plan, epsilon, made, shared)),
         )
     ):
@@ -205,8 +205,8 @@ def _program(plan: Plan, epsilon: float, given: _Given, made: _Made, shared: _Sh
 
 
 @dataclass(frozen=True)
-class _Done:
-    """Where programs say which products they are done with.
+class _GridBarrier:
+    """Where all programs wait for each other after a product.
 
     A single program needs no semaphores, which JAX's interpreter does not have.
     """
@@ -214,15 +214,15 @@ class _Done:
     programs: int
     places: Any
 
-    def say(self, product: int) -> None:
-        """That all of it which this program has is stored."""
+    def arrive(self, product: int) -> None:
+        """Says that this program has stored all that it has of a product."""
         if self.programs == 1:
             plgpu.barrier_arrive(self.places.at[product])
         else:
             plgpu.semaphore_signal(self.places.at[product], 1, memory_scope="gpu")
 
-    def await_all(self, product: int) -> None:
-        """Returns when all programs have said so."""
+    def wait(self, product: int) -> None:
+        """Returns when all programs have arrived."""
         if self.programs == 1:
             plgpu.barrier_wait(self.places.at[product])
         else:
@@ -236,7 +236,7 @@ def _fetch_weights(plan: Plan, arrays: Sequence[Any], shared: _Shared) -> None:
     stages = plan.stages
 
     def wait_for(number, _):
-        plgpu.barrier_wait(shared.weights_there.at[lax.rem(number, stages)])
+        plgpu.barrier_wait(shared.weights_full.at[lax.rem(number, stages)])
 
     def fetch(product: Product, array: Any, step, arrived):
         number = product.before + step
@@ -244,7 +244,7 @@ def _fetch_weights(plan: Plan, arrays: Sequence[Any], shared: _Shared) -> None:
 
         @pl.when(number >= stages)
         def _():
-            plgpu.barrier_wait(shared.weights_read.at[stage])
+            plgpu.barrier_wait(shared.weights_empty.at[stage])
 
         waiting = (step < stages) & (product.before > 0)
         under_way = jnp.where(waiting, STAGES_AT_FIRST, plan.stages_under_way(product))
@@ -259,10 +259,10 @@ def _fetch_weights(plan: Plan, arrays: Sequence[Any], shared: _Shared) -> None:
             plgpu.copy_gmem_to_smem(
                 array.at[place],
                 shared.weights.at[stage, pl.ds(copy * product.tile, product.tile)],
-                shared.weights_there.at[stage],
+                shared.weights_full.at[stage],
             )
         for _ in range(plan.copies - product.copies):
-            plgpu.barrier_arrive(shared.weights_there.at[stage])
+            plgpu.barrier_arrive(shared.weights_full.at[stage])
         return last_arrived
 
     arrived = jnp.int32(0)
@@ -271,33 +271,35 @@ def _fetch_weights(plan: Plan, arrays: Sequence[Any], shared: _Shared) -> None:
     lax.fori_loop(arrived, plan.steps, wait_for, None)
 
 
-def _fetch_numbers(plan: Plan, arrays: Sequence[Any], shared: _Shared, done: _Done) -> None:
-    """Has what weights are multiplied with copied to shared memory, once all of it is there."""
+def _fetch_activations(
+    plan: Plan, arrays: Sequence[Any], shared: _Shared, done: _GridBarrier
+) -> None:
+    """Has activations copied to shared memory, once all programs have stored theirs."""
 
     def fetch(product: Product, array: Any, step, _):
         number = product.before + step
-        stage = lax.rem(number, STAGES_OF_NUMBERS)
+        stage = lax.rem(number, ACTIVATION_STAGES)
 
-        @pl.when(number >= STAGES_OF_NUMBERS)
+        @pl.when(number >= ACTIVATION_STAGES)
         def _():
-            plgpu.barrier_wait(shared.numbers_read.at[stage])
+            plgpu.barrier_wait(shared.activations_empty.at[stage])
 
         for part in range(product.parts):
             inputs = pl.ds((step * product.parts + part) * INPUTS, INPUTS)
             plgpu.copy_gmem_to_smem(
                 array.at[pl.ds(0, plan.rows), inputs],
-                shared.numbers.at[pl.ds(plan.first_row_of_numbers(stage, part), plan.rows)],
-                shared.numbers_there.at[stage],
+                shared.activations.at[pl.ds(plan.first_activation_row(stage, part), plan.rows)],
+                shared.activations_full.at[stage],
             )
         for _ in range(plan.parts - product.parts):
-            plgpu.barrier_arrive(shared.numbers_there.at[stage])
+            plgpu.barrier_arrive(shared.activations_full.at[stage])
 
     for index, (product, array) in enumerate(zip(plan.products, arrays, strict=True)):
         if index:
-            done.await_all(index - 1)
+            done.wait(index - 1)
             _have_copies_see_stores()
             if index in _WITH_SQUARES:
-                plgpu.barrier_arrive(shared.squares_there.at[_WITH_SQUARES.index(index)])
+                plgpu.barrier_arrive(shared.squares_ready.at[_WITH_SQUARES.index(index)])
         lax.fori_loop(0, product.steps, partial(fetch, product, array), None)
 
 
@@ -316,7 +318,7 @@ def _find_roots(plan: Plan, epsilon: float, made: _Made, shared: _Shared) -> Non
     """Finds what the norms divide by, of the sums of squares that programs store."""
     hidden = plan.products[0]
     for index, squares in enumerate((made.mlp_squares, made.attention_squares)):
-        plgpu.barrier_wait(shared.squares_there.at[index])
+        plgpu.barrier_wait(shared.squares_ready.at[index])
         total = jnp.float32(0)
         for start in range(0, hidden.tiles, ROWS):
             tiles = squares.at[pl.ds(start, ROWS), pl.ds(0, plan.rows)]
@@ -327,10 +329,10 @@ def _find_roots(plan: Plan, epsilon: float, made: _Made, shared: _Shared) -> Non
             total += sums
         mean = total.sum(axis=0) / hidden.outputs
         shared.roots[index, pl.ds(0, plan.rows)] = lax.rsqrt(mean + epsilon)
-        plgpu.barrier_arrive(shared.roots_there.at[index])
+        plgpu.barrier_arrive(shared.roots_ready.at[index])
 
 
-def _multiply(plan: Plan, given: _Given, made: _Made, shared: _Shared, done: _Done) -> None:
+def _multiply(plan: Plan, given: _Given, made: _Made, shared: _Shared, done: _GridBarrier) -> None:
     """Multiplies, and does all that is between products."""
     index = lax.axis_index("program")
     output, activated, down, joined = plan.products
@@ -366,24 +368,24 @@ def _multiply(plan: Plan, given: _Given, made: _Made, shared: _Shared, done: _Do
     (found,) = _sums(plan, output, shared)
     hidden += found.astype(dtype)
     store_normed(output, hidden, mlp_norm, (made.mlp_normed, made.mlp_squares))
-    done.say(0)
+    done.arrive(0)
 
     found = _sums(plan, activated, shared)
-    plgpu.barrier_wait(shared.roots_there.at[0])
+    plgpu.barrier_wait(shared.roots_ready.at[0])
     gate, up = (rooted(array, 0).astype(jnp.float32) for array in found)
     # A root of the sigmoid: faster than its quotient.
     root = lax.rsqrt(1 + jnp.exp(-gate))
     store(activated, (gate * root * root * up).astype(dtype), made.activated)
-    done.say(1)
+    done.arrive(1)
 
     (found,) = _sums(plan, down, shared)
     hidden += found.astype(dtype)
     store_normed(down, hidden, attention_norm, (made.attention_normed, made.attention_squares))
-    done.say(2)
+    done.arrive(2)
     store(down, hidden, made.hidden)
 
     (found,) = _sums(plan, joined, shared)
-    plgpu.barrier_wait(shared.roots_there.at[1])
+    plgpu.barrier_wait(shared.roots_ready.at[1])
     store(joined, rooted(found, 1), made.joined)
 
 
@@ -393,16 +395,16 @@ def _sums(plan: Plan, product: Product, shared: _Shared) -> tuple[jax.Array, ...
     def step(sums, step, _):
         number = product.before + step
         stage = lax.rem(number, plan.stages)
-        stage_of_numbers = lax.rem(number, STAGES_OF_NUMBERS)
-        plgpu.barrier_wait(shared.weights_there.at[stage])
-        plgpu.barrier_wait(shared.numbers_there.at[stage_of_numbers])
+        activation_stage = lax.rem(number, ACTIVATION_STAGES)
+        plgpu.barrier_wait(shared.weights_full.at[stage])
+        plgpu.barrier_wait(shared.activations_full.at[activation_stage])
         for copy in range(product.copies):
             part, group = divmod(copy, product.groups)
-            start = plan.first_row_of_numbers(stage_of_numbers, part)
+            start = plan.first_activation_row(activation_stage, part)
             weights = shared.weights.at[stage, pl.ds(copy * product.tile, product.tile)]
             plgpu.wgmma(
                 sums[group],
-                shared.numbers.at[pl.ds(start, ROWS)],
+                shared.activations.at[pl.ds(start, ROWS)],
                 plgpu.transpose_ref(weights, (1, 0)),
             )
         plgpu.wgmma_wait(0)
@@ -410,11 +412,11 @@ def _sums(plan: Plan, product: Product, shared: _Shared) -> tuple[jax.Array, ...
         # Each arrival is waited for.
         @pl.when(number + plan.stages < plan.steps)
         def _():
-            plgpu.barrier_arrive(shared.weights_read.at[stage])
+            plgpu.barrier_arrive(shared.weights_empty.at[stage])
 
-        @pl.when(number + STAGES_OF_NUMBERS < plan.steps)
+        @pl.when(number + ACTIVATION_STAGES < plan.steps)
         def _():
-            plgpu.barrier_arrive(shared.numbers_read.at[stage_of_numbers])
+            plgpu.barrier_arrive(shared.activations_empty.at[activation_stage])
 
     def steps(*sums):
         lax.fori_loop(0, product.steps, partial(step, sums), None)
@@ -424,5 +426,5 @@ def _sums(plan: Plan, product: Product, shared: _Shared) -> tuple[jax.Array, ...
     return pl.run_scoped(steps, *[accumulator] * product.groups)
 
 
-def _up_to(number: int, multiple: int) -> int:
+def _round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple

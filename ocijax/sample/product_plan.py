@@ -8,8 +8,8 @@ ALIGNMENT = 8
 """Rows of a tile of shared memory, which numbers of rows and of a program's outputs divide into."""
 INPUTS = 64
 """Numbers of a row of shared memory, 128 bytes: inputs of one output, or of one row."""
-STAGES_OF_NUMBERS = 4
-"""Of what weights are multiplied with."""
+ACTIVATION_STAGES = 4
+"""Of the activations that weights are multiplied with."""
 STAGES_AT_FIRST = 2
 """Of weights that are under way in the first steps of a product, where programs wait for each other
 and what they tell each other waits behind all that is under way."""
@@ -117,21 +117,21 @@ class Plan:
         return max(product.stage_rows for product in self.products)
 
     @property
-    def rows_of_numbers(self) -> int:
-        """Rows of shared memory of all stages of what weights are multiplied with.
+    def activation_rows(self) -> int:
+        """Rows of shared memory of all stages of activations.
 
         A product reads `ROWS` from where a part begins: those behind the part are not needed.
         """
-        return STAGES_OF_NUMBERS * self.parts * self.rows + ROWS - self.rows
+        return ACTIVATION_STAGES * self.parts * self.rows + ROWS - self.rows
 
-    def first_row_of_numbers(self, stage, part: int):
-        """Of shared memory, of a part of a stage of what weights are multiplied with."""
+    def first_activation_row(self, stage, part: int):
+        """Of shared memory, of a part of a stage of activations."""
         return stage * (self.parts * self.rows) + part * self.rows
 
     @property
     def stages(self) -> int:
         """Of weights."""
-        rows = _SHARED_MEMORY // (2 * INPUTS) - self.rows_of_numbers
+        rows = _SHARED_MEMORY // (2 * INPUTS) - self.activation_rows
         return min(_STAGES, rows // self.stage_rows)
 
     def stages_under_way(self, product: Product) -> int:

@@ -1,6 +1,8 @@
 """A GPU's own kernel for the products of a layer, against the decoder's."""
 
+from dataclasses import replace
 from types import SimpleNamespace
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ from ocijax.model.config import ModelConfig
 from ocijax.model.decoder import Decoder, project_transposed
 from ocijax.model.parameters import LAYERS, init_parameters, parameter_table
 from ocijax.model.presets import get_preset
-from ocijax.sample import engine
+from ocijax.sample import engine, fused_layers
 from ocijax.sample.fused_layers import programs_for, run_layers
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
@@ -46,10 +48,17 @@ def parameters() -> dict[str, jax.Array]:
 
 @pytest.mark.parametrize(("slots", "width"), [(8, 1), (2, 8)])
 def test_layers_give_the_same_hidden_states(mosaic, parameters, slots, width):
-    """With a context of each token's own query, key and value, so that all count."""
-    mesh = make_mesh(MeshConfig(), jax.local_devices()[:1])
-    weights = sampling_weights(CONFIG, parameters, "float32", mesh, transposed=True)
-    decoder = Decoder(CONFIG, COMPUTE, weights, project=project_transposed)
+    """With a context of each token's own query, key and value, so that all count.
+
+    On a GPU by as many programs as it has multiprocessors; the interpreter has but one.
+    """
+    device = jax.local_devices()[0]
+    emulated = device.platform == "cpu"
+    dtype, programs = ("float32", 1) if emulated else ("bfloat16", device.core_count)
+    mesh = make_mesh(MeshConfig(), [device])
+    weights = sampling_weights(CONFIG, parameters, dtype, mesh, transposed=True)
+    compute = replace(COMPUTE, dtype=dtype)
+    decoder = Decoder(CONFIG, compute, weights, project=project_transposed)
     tokens = jax.random.randint(jax.random.key(2), (slots, width), 0, CONFIG.vocab_size)
     together = CONFIG.num_attention_heads // CONFIG.num_key_value_heads
 
@@ -64,11 +73,13 @@ def test_layers_give_the_same_hidden_states(mosaic, parameters, slots, width):
         return attend(1, *parts, state)
 
     expected, _ = decoder.run_layers(tokens, None, attend, 0)
-    found, state = run_layers(decoder, tokens, attend_joined, 0, programs=1)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    found, state = run_layers(decoder, tokens, attend_joined, 0, programs)
+    found, expected = (np.asarray(array, np.float32) for array in (found, expected))
+    np.testing.assert_allclose(found, expected, atol=1e-4 if emulated else 0.1)
     assert state == CONFIG.num_hidden_layers
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="in float32 by the interpreter only")
 def test_answers_are_the_same(monkeypatch, mosaic, parameters):
     asked = [
         Conversation(str(words), (Message("user", f"again {'word ' * words}"),)) for words in (2, 5)
@@ -81,7 +92,10 @@ def test_answers_are_the_same(monkeypatch, mosaic, parameters):
     expected = answers()
     monkeypatch.setattr(engine, "is_for_mosaic", lambda *choices: True)
     monkeypatch.setattr(engine, "programs_for", lambda *choices: 1)
+    fused = mock.Mock(wraps=fused_layers.fused_products)
+    monkeypatch.setattr(fused_layers, "fused_products", fused)
     assert answers(draft_tokens=3) == expected
+    assert fused.called
 
 
 LLAMA = "deepseek-coder-6.7b"
