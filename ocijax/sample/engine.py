@@ -51,6 +51,9 @@ _CUBLAS_ALONE = {"xla_gpu_enable_triton_gemm": False}
 """Tries no products of XLA's own, which takes long."""
 _UNSPLIT = {"xla_gpu_experimental_force_split_k": 1}
 """Splits no product along what it sums up: a kernel has to add the parts."""
+_FEW_ROWS = 32
+"""Of more, a step without drafts is as fast by cuBLAS's products alone, or faster: some of
+XLA's own win when it tries them and lose within a step."""
 _LOOP_ON_DEVICE = {
     "xla_gpu_enable_command_buffer": (
         "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
@@ -152,11 +155,10 @@ class Engine:
             **static,
         )
 
-        options = _LOOP_ON_DEVICE | known_options(_UNSPLIT) if gpu else {}
         self._decode = {
             drafts: CompiledFunction(
                 *(decode, weights),
-                options=options,
+                options=_decode_options(self.slots // parts, drafts, int8_weights) if gpu else {},
                 steps=steps,
                 draft_tokens=drafts,
                 fused_write=is_for_mosaic(*self._shape[:3]),
@@ -487,6 +489,14 @@ class Engine:
         # cuDNN's reads what is filled, whatever it is given.
         window = self._places if kernel == "cudnn" else min(_bucket(filled), self._places)
         return {"window": window, "kernel": kernel}
+
+
+def _decode_options(rows: int, draft_tokens: int, int8_weights: bool) -> dict[str, Any]:
+    """Of the compiler for a GPU, where so many answers go on on each device."""
+    # XLA's own products read weights in eight bits as they are, and drafts from where they lie.
+    if rows > _FEW_ROWS and not draft_tokens and not int8_weights:
+        return _LOOP_ON_DEVICE | _CUBLAS_ALONE
+    return _LOOP_ON_DEVICE | known_options(_UNSPLIT)
 
 
 def _has_command_buffers(mesh: Mesh) -> bool:
