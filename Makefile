@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 SEED ?= 0
+# Files of tests that run at once.
+PROCESSES ?= 2
 EXTRAS ?= dev
 RUN := $(VENV)/bin/python -m
 
@@ -19,7 +21,7 @@ quickstart: install
 	$(RUN) launch.quickstart --seed=$(SEED) --workdir=runs/quickstart
 
 test: install
-	$(RUN) pytest
+	$(RUN) pytest --numprocesses=$(PROCESSES) --dist=loadfile
 
 lint: install
 	$(RUN) ruff check .
