@@ -184,15 +184,21 @@ def test_all_but_the_seed_of_the_settings_reaches_the_generator(sandbox):
 
 def test_each_trajectory_is_handed_over_once_as_it_ends(sandbox):
     handed = []
+    right_ones_handed = threading.Event()
 
     async def finish(trajectory):
         handed.append(trajectory)
+        if len(handed) == 2:
+            right_ones_handed.set()
+
+    def reply(conversation):
+        assert turn(conversation) == 0 or right_ones_handed.wait(timeout=60)
+        return answer(number_of(conversation) + (number_of(conversation) > 1))
 
     tasks = [make_task(number) for number in range(4)]
-    generator = Answers(lambda one: answer(number_of(one) + (number_of(one) > 1)))
-    trajectories = solve(generator, sandbox, tasks, finish=finish)
+    trajectories = solve(Answers(reply), sandbox, tasks, finish=finish)
     assert sorted(handed, key=lambda one: one.task.task_id) == trajectories
-    assert [one.passed for one in handed[:2]] == [True, True]
+    assert [one.passed for one in handed] == [True, True, False, False]
 
 
 def test_what_has_ended_is_dealt_with_while_others_are_answered(sandbox):
