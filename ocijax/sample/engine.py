@@ -51,9 +51,9 @@ _CUBLAS_ALONE = {"xla_gpu_enable_triton_gemm": False}
 """Tries no products of XLA's own, which takes long."""
 _UNSPLIT = {"xla_gpu_experimental_force_split_k": 1}
 """Splits no product along what it sums up: a kernel has to add the parts."""
-_FEW_ROWS = 32
-"""Of more, a step without drafts is as fast by cuBLAS's products alone, or faster: some of
-XLA's own win when it tries them and lose within a step."""
+_FEW_SLOTS = 32
+"""Of more, a step without drafts is faster by cuBLAS's products alone, or slower by a percent at
+most: some of XLA's own win when it tries them and lose within a step."""
 _LOOP_ON_DEVICE = {
     "xla_gpu_enable_command_buffer": (
         "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
@@ -491,10 +491,10 @@ class Engine:
         return {"window": window, "kernel": kernel}
 
 
-def _decode_options(rows: int, draft_tokens: int, int8_weights: bool) -> dict[str, Any]:
-    """Of the compiler for a GPU, where so many answers go on on each device."""
+def _decode_options(slots: int, draft_tokens: int, int8_weights: bool) -> dict[str, Any]:
+    """Options of a GPU's compiler for `decode`, with so many slots on each device."""
     # XLA's own products read weights in eight bits as they are, and drafts from where they lie.
-    if rows > _FEW_ROWS and not draft_tokens and not int8_weights:
+    if slots > _FEW_SLOTS and not draft_tokens and not int8_weights:
         return _LOOP_ON_DEVICE | _CUBLAS_ALONE
     return _LOOP_ON_DEVICE | known_options(_UNSPLIT)
 

@@ -79,7 +79,8 @@ def test_layers_give_the_same_hidden_states(mosaic, parameters, slots, width):
     assert state == CONFIG.num_hidden_layers
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="in float32 by the interpreter only")
+# In 16 bits, which is all that a GPU's kernel takes, rounding may choose other tokens.
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="float32 runs by the interpreter only")
 def test_answers_are_the_same(monkeypatch, mosaic, parameters):
     asked = [
         Conversation(str(words), (Message("user", f"again {'word ' * words}"),)) for words in (2, 5)
