@@ -169,9 +169,15 @@ def prefill(
             # The layer that ran goes to the end: after the last one all are in order again.
             return context, (*others, layer)
 
-        states, cache = decoder.run_layers(tokens, positions, attend, cache)
-        last = jnp.take_along_axis(states, ends[:, None, None], axis=1)[:, 0]
-        return pin(cache, mesh), _everywhere(hidden.at[:].set(last), mesh)
+        *layers, last = decoder.layers
+        states = decoder.embed(tokens)
+        for index, layer in enumerate(layers):
+            states, cache = layer(index, states, positions, attend, cache)
+        # What the last layer makes of its attention is looked at for the last tokens alone.
+        context, cache = attend(len(layers), *last.queries_keys_values(states, positions), cache)
+        at_ends = last.after_attention(_at(states, ends), _at(context, ends))
+        new = decoder.norm("final_norm", at_ends)[:, 0]
+        return pin(cache, mesh), _everywhere(hidden.at[:].set(new), mesh)
 
 
 @partial(
@@ -448,6 +454,11 @@ def _write_tokens(array: jax.Array, new: jax.Array, places: jax.Array) -> jax.Ar
         return jax.lax.dynamic_update_slice(row, tokens, (place,))
 
     return jax.vmap(write)(array, new, places)
+
+
+def _at(array: jax.Array, places: jax.Array) -> jax.Array:
+    """Of each row ``[rows, length, ...]`` what stands in its place, ``[rows, 1, ...]``."""
+    return array[jnp.arange(len(places)), places][:, None]
 
 
 def _write_rows(array: jax.Array, new: jax.Array, slots: jax.Array, starts: jax.Array) -> jax.Array:
