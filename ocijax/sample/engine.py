@@ -49,6 +49,9 @@ CHUNK_ROWS = 8
 
 _CUBLAS_ALONE = {"xla_gpu_enable_triton_gemm": False}
 """Tries no products of XLA's own, which takes long."""
+_CUBLAS_UNTRIED = _CUBLAS_ALONE | {"xla_gpu_autotune_level": 0}
+"""Has cuBLAS choose its products itself. Those that win when XLA tries them, one by one and at the
+highest clock, are not those that need the least power, which is what bounds long ones."""
 _UNSPLIT = {"xla_gpu_experimental_force_split_k": 1}
 """Splits no product along what it sums up: a kernel has to add the parts."""
 _FEW_SLOTS = 32
@@ -150,7 +153,7 @@ class Engine:
         static = {"config": config, "compute": compute, "mesh": mesh, "transposed": transposed}
         self._prefill = CompiledFunction(
             *(prefill, weights),
-            options=_CUBLAS_ALONE if gpu else {},
+            options=_CUBLAS_UNTRIED if gpu else {},
             kernel=choose_prefill_kernel(config, compute.dtype, mesh),
             **static,
         )
