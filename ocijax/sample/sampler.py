@@ -496,8 +496,8 @@ class Sampler:
     def _leave(self, request: _Request) -> None:
         """Frees a request's slot, which goes on holding what was read: not the last token."""
         self._resting.append(request.slot)
-        held = [*request.prompt, *request.tokens][: request.known + len(request.tokens)]
-        self._slots.leave(request.slot, np.array(held, np.int32))
+        said = np.concatenate([request.prompt, np.array(request.tokens, np.int32)])
+        self._slots.leave(request.slot, said[: request.known + len(request.tokens)])
 
     def _extend(self, request: _Request, new: list[int]) -> None:
         """Adds new tokens up to a stop string, and says why the answer has ended where it has."""
