@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from benchmarks.sampling import Numbers, conversations, random_parameters
+from benchmarks.sampling import Characters, conversations, random_parameters
 from benchmarks.shapes import SHAPES
 from ocijax.conversation import Conversation, parse_conversation
 from ocijax.errors import InputError
@@ -73,7 +73,7 @@ def load() -> tuple[LoadedModel, list[Conversation]]:
     if not CHECKPOINT.value:
         model = SHAPES[SHAPE.value]
         parameters = random_parameters(model, _DTYPE)
-        loaded = LoadedModel(model, parameters, Numbers(model.vocab_size), LLAMA2)
+        loaded = LoadedModel(model, parameters, Characters(model.vocab_size), LLAMA2)
         return loaded, conversations(model, [PROMPT.value] * PROMPTS.value, seed=0)
     if not CONVERSATIONS.value:
         raise InputError("--checkpoint: give --conversations=FILE with what to ask it")

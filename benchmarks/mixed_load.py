@@ -22,7 +22,7 @@ from absl import flags
 
 from benchmarks.occupancy import Watch, busy_shares
 from benchmarks.sampling import (
-    Numbers,
+    Characters,
     answer_seconds,
     compute_dtype,
     conversations,
@@ -92,7 +92,7 @@ def main() -> int:
     sampler = Sampler(
         model,
         random_parameters(model, dtype),
-        Numbers(model.vocab_size),
+        Characters(model.vocab_size),
         LLAMA2,
         compute=ComputeConfig(dtype),
         slots=SLOTS.value,

@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks.sampling import (
-    Numbers,
+    Characters,
     answer_seconds,
     compute_dtype,
     forced_choice,
@@ -58,7 +58,7 @@ def main() -> int:
                 sampler = Sampler(
                     model,
                     parameters,
-                    Numbers(model.vocab_size),
+                    Characters(model.vocab_size),
                     LLAMA2,
                     compute=ComputeConfig(dtype),
                     slots=rows,

@@ -4,7 +4,7 @@
     python -m benchmarks.sample --shape=6.7b --rows=1,32,128 --prompt=512 --new=128
 
 For each number of conversations, answered together and greedily by `ocijax.sample.sampler.Sampler`:
-tokens/s of reading the prompts and its MFU (see `ocijax.train.flops`); the time to the first token;
+tokens/s of reading the prompts and its MFU (see `prefill_flops`); the time to the first token;
 tokens/s of generating alone, and its share of the memory roofline (each step reads all weights and
 what the cache holds); and of all together in generated tokens, beside transformers' ``generate``
 where torch and transformers are installed. Parameters are random, and no answer ends early.
@@ -18,7 +18,7 @@ from absl import flags
 
 from benchmarks.peer import peer_seconds
 from benchmarks.sampling import (
-    Numbers,
+    Characters,
     answer_seconds,
     compute_dtype,
     prefill_seconds,
@@ -27,13 +27,12 @@ from benchmarks.sampling import (
 from benchmarks.shapes import SHAPES
 from ocijax.devices import bandwidth, peak_flops
 from ocijax.model.config import ModelConfig
-from ocijax.model.decoder import ComputeConfig
-from ocijax.model.parameters import parameter_table
+from ocijax.model.decoder import JOINED, ComputeConfig
+from ocijax.model.parameters import LAYERS, parameter_table
 from ocijax.program import run
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.template import LLAMA2
-from ocijax.train.flops import training_flops
 
 SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
 ROWS = flags.DEFINE_list("rows", ["1", "32"], "Conversations answered together.")
@@ -61,6 +60,22 @@ def roofline_seconds(model: ModelConfig, dtype: str, rows: int, device_kind: str
     return (weight_bytes + cached) / speed if speed else None
 
 
+def prefill_flops(model: ModelConfig, rows: int) -> float:
+    """Operations of reading the prompts.
+
+    Not counted are the head and, of the last layer, what follows attention: last tokens alone need
+    them.
+    """
+    layers, tokens = model.num_hidden_layers, rows * PROMPT.value
+    products = 0.0
+    for path, spec in parameter_table(model).items():
+        if spec.stacked and spec.inputs:
+            whole = path.removeprefix(LAYERS) in JOINED[0]
+            products += spec.size if whole else spec.size * (layers - 1) / layers
+    attention = 2 * layers * model.num_attention_heads * model.head_dim * PROMPT.value / 2
+    return 2 * tokens * (products + attention)
+
+
 def transformers_seconds(rows: int) -> float | None:
     """Of transformers' ``generate`` with the same shape, or ``None`` where it is not run."""
     if not PEER.value:
@@ -75,7 +90,7 @@ def report(model: ModelConfig, dtype: str, rows: int, theirs: float | None) -> N
     sampler = Sampler(
         model,
         random_parameters(model, dtype),
-        Numbers(model.vocab_size),
+        Characters(model.vocab_size),
         LLAMA2,
         compute=ComputeConfig(dtype),
         slots=rows,
@@ -92,8 +107,8 @@ def report(model: ModelConfig, dtype: str, rows: int, theirs: float | None) -> N
     )
     step = (whole - first) / (NEW.value - 1)
     prompts = rows * PROMPT.value
-    operations = training_flops(model, prompts, prompts * PROMPT.value / 2) / 3
-    peak, least = peak_flops(kind, dtype), roofline_seconds(model, dtype, rows, kind)
+    operations, peak = prefill_flops(model, rows), peak_flops(kind, dtype)
+    least = roofline_seconds(model, dtype, rows, kind)
 
     def percent(value: float | None, name: str) -> str:
         return f"{value:.1%} {name}" if value else ""
