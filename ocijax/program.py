@@ -48,7 +48,10 @@ def run(main: Callable[[], int | None]) -> None:
 def _parse(arguments: list[str]) -> list[str]:
     """absl's parser; what `ml_collections.config_flags` raises besides becomes one line too."""
     try:
-        return app.parse_flags_with_usage(arguments)
+        try:
+            return app.parse_flags_with_usage(arguments)
+        finally:
+            sys.stdout.flush()  # of --help, which ends the program
     except BrokenPipeError:
         # Whoever reads --help has seen enough: there is nobody to tell, nor at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -19,13 +19,15 @@ def start(*flags: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_help_of_which_somebody_reads_no_more_complains_of_nothing():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_help_of_which_somebody_reads_no_more_complains_of_nothing(unbuffered):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing) as unread:
         ended = subprocess.run(
             [sys.executable, "-m", "eval.report", "--help"],
             cwd=Path(__file__).parents[2],
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
             stdout=unread,
             stderr=subprocess.PIPE,
             text=True,
