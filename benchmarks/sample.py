@@ -33,6 +33,7 @@ from ocijax.program import run
 from ocijax.sample.sampler import Sampler
 from ocijax.sample.settings import SamplingSettings
 from ocijax.template import LLAMA2
+from ocijax.train.flops import training_flops
 
 SHAPE = flags.DEFINE_enum("shape", "tiny", list(SHAPES), "Model shape.")
 ROWS = flags.DEFINE_list("rows", ["1", "32"], "Conversations answered together.")
@@ -61,19 +62,19 @@ def roofline_seconds(model: ModelConfig, dtype: str, rows: int, device_kind: str
 
 
 def prefill_flops(model: ModelConfig, rows: int) -> float:
-    """Operations of reading the prompts.
+    """Operations of reading the prompts, by the convention of `ocijax.train.flops`.
 
     Not counted are the head and, of the last layer, what follows attention: last tokens alone need
     them.
     """
-    layers, tokens = model.num_hidden_layers, rows * PROMPT.value
-    products = 0.0
-    for path, spec in parameter_table(model).items():
-        if spec.stacked and spec.inputs:
-            whole = path.removeprefix(LAYERS) in JOINED[0]
-            products += spec.size if whole else spec.size * (layers - 1) / layers
-    attention = 2 * layers * model.num_attention_heads * model.head_dim * PROMPT.value / 2
-    return 2 * tokens * (products + attention)
+    tokens, table = rows * PROMPT.value, parameter_table(model)
+    after_attention = sum(
+        spec.size / model.num_hidden_layers
+        for path, spec in table.items()
+        if spec.stacked and spec.inputs and path.removeprefix(LAYERS) not in JOINED[0]
+    )
+    forward = training_flops(model, tokens, tokens * PROMPT.value / 2) / 3
+    return forward - 2 * tokens * (table["head"].size + after_attention)
 
 
 def transformers_seconds(rows: int) -> float | None:

@@ -175,7 +175,7 @@ def prefill(
             states, cache = layer(index, states, positions, attend, cache)
         # What the last layer makes of its attention is looked at for the last tokens alone.
         context, cache = attend(len(layers), *last.queries_keys_values(states, positions), cache)
-        at_ends = last.after_attention(_at(states, ends), _at(context, ends))
+        at_ends = last.after_attention(_at_ends(states, ends), _at_ends(context, ends))
         new = decoder.norm("final_norm", at_ends)[:, 0]
         return pin(cache, mesh), _everywhere(hidden.at[:].set(new), mesh)
 
@@ -456,9 +456,9 @@ def _write_tokens(array: jax.Array, new: jax.Array, places: jax.Array) -> jax.Ar
     return jax.vmap(write)(array, new, places)
 
 
-def _at(array: jax.Array, places: jax.Array) -> jax.Array:
-    """Of each row ``[rows, length, ...]`` what stands in its place, ``[rows, 1, ...]``."""
-    return array[jnp.arange(len(places)), places][:, None]
+def _at_ends(array: jax.Array, ends: jax.Array) -> jax.Array:
+    """What stands at the end of each row ``[rows, length, ...]``, ``[rows, 1, ...]``."""
+    return array[jnp.arange(len(ends)), ends][:, None]
 
 
 def _write_rows(array: jax.Array, new: jax.Array, slots: jax.Array, starts: jax.Array) -> jax.Array:
